@@ -1,0 +1,3 @@
+module fopnp/chapter07
+
+go 1.23
