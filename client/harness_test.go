@@ -1,0 +1,296 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A server is a row of the test table: a program, and how many clients at once
+// it serves.
+type server struct {
+	name   string
+	atOnce int
+}
+
+const anyNumber = 1 << 20 // as many clients as there are descriptors
+
+var servers = []server{
+	{"srv_single", 1},
+	{"srv_threaded", 4},
+	{"srv_legacy", anyNumber},
+}
+
+// patience is how long a test waits for what must happen before it fails, and
+// quiet how long it watches for what must not.
+const (
+	patience = 30 * time.Second
+	quiet    = 300 * time.Millisecond
+)
+
+// bin is the folder of the programs under test.
+var bin string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		var err error
+		if bin, err = os.MkdirTemp("", "zen"); err != nil {
+			log.Fatal(err)
+		}
+		defer os.RemoveAll(bin)
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // or each client takes a second to end
+		if err := build(bin); err != nil {
+			log.Print(err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// build compiles every program into dir, with the race detector if the tests
+// have it too.
+func build(dir string, flags ...string) error {
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "-race" {
+				args = append(args, "-race="+setting.Value)
+			}
+		}
+	}
+	output, err := exec.Command("go", append(append(args, flags...), "fopnp/chapter07/...")...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go build: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// rebuild compiles every program with old replaced by new in a file, as a reader
+// does who tries something, and returns the folder they are in.
+func rebuild(t *testing.T, file, old, new string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	path, err := filepath.Abs(filepath.Join("..", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Count(string(source), old) != 1 {
+		t.Fatalf("%s does not say %q once", file, old)
+	}
+	edited, overlay := filepath.Join(dir, "edited.go"), filepath.Join(dir, "overlay.json")
+	mapping, _ := json.Marshal(map[string]any{"Replace": map[string]string{path: edited}})
+	os.WriteFile(edited, []byte(strings.Replace(string(source), old, new, 1)), 0o644)
+	os.WriteFile(overlay, mapping, 0o644)
+	if err := build(dir, "-overlay", overlay); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// program returns the path of a program in dir.
+func program(dir, name string) string {
+	if runtime.GOOS == "windows" {
+		name += ".exe"
+	}
+	return filepath.Join(dir, name)
+}
+
+// A lineLog keeps the lines written to it, for a test to wait for.
+type lineLog struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{} // closed and replaced at every write
+}
+
+func newLineLog() *lineLog { return &lineLog{changed: make(chan struct{})} }
+
+func (l *lineLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(b)
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return len(b), nil
+}
+
+// read returns all lines so far, and a channel that is closed when there is more.
+func (l *lineLog) read() (string, chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String(), l.changed
+}
+
+// await returns the submatches of the first n-th match of pattern in the log.
+func (l *lineLog) await(t testing.TB, pattern string) []string {
+	t.Helper()
+	return l.awaitTimes(t, 1, pattern)
+}
+
+// awaitTimes waits until pattern has matched n times, and returns the last match.
+func (l *lineLog) awaitTimes(t testing.TB, n int, pattern string) []string {
+	t.Helper()
+	expression := regexp.MustCompile("(?m)" + pattern)
+	timeout := time.After(patience)
+	for {
+		text, changed := l.read()
+		if matches := expression.FindAllStringSubmatch(text, n); len(matches) == n {
+			return matches[n-1]
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("the log does not say %d times %q:\n%.2000s", n, pattern, text)
+		}
+	}
+}
+
+// A service is a running server.
+type service struct {
+	server
+	address string
+	log     *lineLog
+	command *exec.Cmd
+	exited  chan struct{}
+	ended   bool // it was meant to end
+}
+
+// start starts server on a free port, waits until it listens, and ends it with
+// the test. A server that has ended before, or whose log has a stack trace (a
+// data race leaves one too), fails the test. The command line wrap, if any, runs
+// it.
+func start(t testing.TB, server server, wrap ...string) *service {
+	t.Helper()
+	return startProgram(t, server, program(bin, server.name), wrap...)
+}
+
+func startProgram(t testing.TB, server server, path string, wrap ...string) *service {
+	t.Helper()
+	s := &service{server: server}
+	s.run(t, append(slices.Clone(wrap), path, "-p", "0", "127.0.0.1")...)
+	s.address = s.log.await(t, `^Listening at (.*)$`)[1]
+	return s
+}
+
+// run runs the server's command line until the test ends.
+func (s *service) run(t testing.TB, args ...string) {
+	t.Helper()
+	s.log, s.exited = newLineLog(), make(chan struct{})
+	s.command = exec.Command(args[0], args[1:]...)
+	s.command.Stderr = s.log
+	if err := s.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { s.command.Wait(); close(s.exited) }()
+	t.Cleanup(func() { s.stop(t) })
+}
+
+// stop kills the server, which must have lived until now.
+func (s *service) stop(t testing.TB) {
+	t.Helper()
+	if s.ended {
+		return
+	}
+	select {
+	case <-s.exited:
+		t.Errorf("%s had ended: %v", s.name, s.command.ProcessState)
+	default:
+		s.kill()
+	}
+	if text, _ := s.log.read(); strings.Contains(text, "goroutine ") {
+		t.Errorf("%s has a stack trace in its log:\n%.4000s", s.name, text)
+	}
+}
+
+// kill ends the server.
+func (s *service) kill() {
+	s.ended = true
+	s.command.Process.Kill()
+	<-s.exited
+}
+
+// connect returns a connection to the server, closed with the test.
+func (s *service) connect(t testing.TB) *net.TCPConn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", s.address, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(2 * patience))
+	return conn.(*net.TCPConn)
+}
+
+// send writes to a client's connection.
+func send(t testing.TB, conn net.Conn, data string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, data); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expect reads the answer want.
+func expect(t testing.TB, conn net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(conn, got); string(got) != want {
+		t.Fatalf("read %.200q, %v; want %.200q", got[:n], err, want)
+	}
+}
+
+const question, answer = "Simple is better than?", "Complex."
+
+// ask asks a question and reads its answer.
+func ask(t testing.TB, conn net.Conn) {
+	t.Helper()
+	send(t, conn, question)
+	expect(t, conn, answer)
+}
+
+// expectNothing fails if the server sends anything, or closes, for a while.
+func expectNothing(t testing.TB, conn net.Conn) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(quiet))
+	n, err := conn.Read(make([]byte, 1))
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read %d bytes, %v; want to wait", n, err)
+	}
+	conn.SetReadDeadline(time.Now().Add(2 * patience))
+}
+
+// serveOne connects, asks, leaves, and waits until the server has noticed.
+func (s *service) serveOne(t testing.TB) {
+	t.Helper()
+	conn := s.connect(t)
+	ask(t, conn)
+	conn.CloseWrite()
+	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
+		t.Fatalf("read %q, %v; want the end", rest, err)
+	}
+	conn.Close()
+}
+
+// eachServer runs test once for every row of the table.
+func eachServer(t *testing.T, test func(t *testing.T, server server)) {
+	for _, server := range servers {
+		t.Run(server.name, func(t *testing.T) { test(t, server) })
+	}
+}
