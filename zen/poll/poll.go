@@ -1,0 +1,289 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
+// Package poll is the piece of an event loop that has to ask the operating
+// system: sockets that never make their caller wait, and a Poller that waits for
+// all of them at once. It stands where Python has its socket and select modules,
+// under listings 7-6 to 7-9. Go keeps the like inside its runtime, under every
+// [net.Conn].
+//
+// # What an event means
+//
+// A Poller is level-triggered: as long as a socket can be read from (or written
+// to) without waiting, and is watched for it, every turn of the loop says so
+// again. So one Recv for each [Readable] is enough, whatever it leaves behind,
+// and one that floods the server gets no more of its time in a turn than one that
+// asks now and then. For the same reason a server must not watch for what it
+// does not want: a socket can nearly always be written to, so watch for
+// [Writable] only while there is something left to send.
+//
+// Readable also means that the client has closed its side: Recv then returns
+// [io.EOF], after all that it sent before. And where the connection is broken
+// the socket is said to be ready for whatever it is watched for, so that the next
+// Recv or Send tells why. There is no event for a hangup to be handled before
+// the others: to obey it at once would be to lose what the client still said.
+//
+// Finish sending before you read more. A server that reads on while its answers
+// are waiting collects them without limit for a client that never reads.
+//
+// # Who owns a descriptor
+//
+// A [Socket] is a descriptor, which is a small number, and the kernel hands out
+// the lowest that is free. The moment a socket is closed its number may be the
+// next client's. So forget all that is filed under it at the moment you close
+// it, and close it with [Poller.Close], which forgets in this package too what
+// the kernel had to say of it.
+//
+// A Poller and its sockets are used by one goroutine.
+package poll
+
+import (
+	"errors"
+	"io"
+	"iter"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"syscall"
+	"time"
+
+	"fopnp/chapter07/zen"
+)
+
+// An Event says what can be done to a socket without waiting. It is a set.
+type Event uint8
+
+const (
+	Readable Event = 1 << iota // Recv or Accept has something to return
+	Writable                   // Send can take something
+)
+
+// A Socket is a descriptor of a non-blocking socket.
+type Socket int
+
+// ErrWouldBlock is what Accept returns where it would have to wait. Recv and Send
+// then have done nothing, and say so with 0 and no error: a server that is told
+// to try once too often does not take that for the end of a client.
+var ErrWouldBlock = errors.New("operation would block")
+
+// Recv reads into data what has arrived, and returns how much. Its errors are
+// [io.EOF] where the client has closed its side, and what broke the connection.
+func (s Socket) Recv(data []byte) (int, error) {
+	n, err := retry(func() (int, error) { return syscall.Read(int(s), data) })
+	switch {
+	case err == syscall.EAGAIN:
+		return 0, nil
+	case err == nil && n == 0:
+		return 0, io.EOF
+	}
+	return max(n, 0), os.NewSyscallError("read", err)
+}
+
+// Send hands the kernel as much of data as it takes at once, and returns how
+// much that is. Its errors are what broke the connection.
+func (s Socket) Send(data []byte) (int, error) {
+	if len(data) == 0 {
+		return 0, nil
+	}
+	n, err := retry(func() (int, error) { return syscall.Write(int(s), data) })
+	if err == syscall.EAGAIN {
+		return 0, nil
+	}
+	return max(n, 0), os.NewSyscallError("write", err)
+}
+
+// Accept returns the next client of a listening socket, the caller's to close,
+// and its address. Its errors are [ErrWouldBlock] and a shortage.
+func (s Socket) Accept() (Socket, net.Addr, error) {
+	var from syscall.Sockaddr
+	fd, err := retry(func() (fd int, err error) {
+		fd, from, err = accept(int(s))
+		return fd, err
+	})
+	if err == syscall.EAGAIN || err == syscall.ECONNABORTED { // it came and went
+		return 0, nil, ErrWouldBlock
+	}
+	if err != nil {
+		return 0, nil, os.NewSyscallError("accept", err)
+	}
+	// Answers are small and somebody waits for them, so each is sent at once.
+	// Whoever vanishes without a word is found out, in the end.
+	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
+	return Socket(fd), address(from), nil
+}
+
+// Close closes the socket. What has arrived and was not wanted is read first: to
+// close with bytes unread is to reset the connection, and a reset takes along
+// the answers still on their way.
+func (s Socket) Close() error {
+	unwanted := make([]byte, 4096)
+	for range 256 { // and no more: the client may be sending without end
+		if n, _ := s.Recv(unwanted); n == 0 {
+			break
+		}
+	}
+	return os.NewSyscallError("close", syscall.Close(int(s)))
+}
+
+// retry calls call again when a signal has interrupted it: Go's scheduler sends
+// its threads signals of its own.
+func retry(call func() (int, error)) (n int, err error) {
+	for {
+		if n, err = call(); err != syscall.EINTR {
+			return n, err
+		}
+	}
+}
+
+// address returns sa as package net would.
+func address(sa syscall.Sockaddr) net.Addr {
+	var ip netip.Addr
+	var port int
+	switch sa := sa.(type) {
+	case *syscall.SockaddrInet4:
+		ip, port = netip.AddrFrom4(sa.Addr), sa.Port
+	case *syscall.SockaddrInet6:
+		ip, port = netip.AddrFrom16(sa.Addr).Unmap(), sa.Port
+		if sa.ZoneId != 0 {
+			ip = ip.WithZone(strconv.Itoa(int(sa.ZoneId)))
+		}
+	}
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))
+}
+
+// A Poller waits until one of many sockets is ready.
+type Poller struct {
+	fd      int // of the kernel's own list of the sockets
+	ready   []readiness
+	backoff zen.Backoff
+	paused  map[Socket]time.Time // until when
+}
+
+// A readiness is one event that the kernel reported.
+type readiness struct {
+	socket Socket
+	event  Event
+}
+
+// New returns a Poller and the socket of listener, which it takes over, to be
+// watched for [Readable]: a client is at the door.
+func New(listener net.Listener) (*Poller, Socket, error) {
+	// A descriptor of our own: the one of listener belongs to the runtime's event
+	// loop, and is closed with listener.
+	conn, err := listener.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return nil, 0, err
+	}
+	var fd int
+	syscall.ForkLock.RLock()
+	controlErr := conn.Control(func(theirs uintptr) { fd, err = syscall.Dup(int(theirs)) })
+	if err == nil {
+		syscall.CloseOnExec(fd)
+	}
+	syscall.ForkLock.RUnlock()
+	if err = errors.Join(controlErr, os.NewSyscallError("dup", err)); err != nil {
+		return nil, 0, err
+	}
+	listener.Close()
+	p := &Poller{paused: map[Socket]time.Time{}}
+	if p.fd, err = create(); err == nil {
+		err = p.Register(Socket(fd), Readable)
+	}
+	return p, Socket(fd), err
+}
+
+// Register begins to watch s for event. It fails where the kernel has no room
+// for one more.
+func (p *Poller) Register(s Socket, event Event) error { return p.add(s, event) }
+
+// Modify watches s, which is registered, for event from now on.
+func (p *Poller) Modify(s Socket, event Event) {
+	if err := p.modify(s, event); err != nil {
+		panic(err) // s is not registered: the caller's mistake
+	}
+}
+
+// Unregister stops watching s, which is registered. No event of s is handed out
+// from here on, not even one that the kernel has reported already.
+func (p *Poller) Unregister(s Socket) {
+	if err := p.remove(s); err != nil {
+		panic(err) // s is not registered: the caller's mistake
+	}
+	delete(p.paused, s)
+	for i := range p.ready {
+		if p.ready[i].socket == s {
+			p.ready[i].event = 0
+		}
+	}
+}
+
+// Pause does not watch s for a while, and then for [Readable]. The loop goes on.
+func (p *Poller) Pause(s Socket, while time.Duration) {
+	p.Modify(s, 0)
+	p.paused[s] = time.Now().Add(while)
+}
+
+// Accept returns the next client of listener, watched for [Readable] and the
+// caller's to Close, and its address. It is not ok where the client is gone
+// already. Nor is it where the system is out of descriptors: then Accept says
+// so, and pauses listener, a [zen.Backoff] long.
+func (p *Poller) Accept(listener Socket) (client Socket, address net.Addr, ok bool) {
+	client, address, err := listener.Accept()
+	if err == ErrWouldBlock {
+		return 0, nil, false
+	}
+	if err == nil {
+		if err = p.Register(client, Readable); err != nil {
+			client.Close()
+		}
+	}
+	if err != nil {
+		p.Pause(listener, p.backoff.Failed(err))
+		return 0, nil, false
+	}
+	p.backoff = 0
+	return client, address, true
+}
+
+// Close stops watching s and closes it.
+func (p *Poller) Close(s Socket) error {
+	p.Unregister(s)
+	return s.Close()
+}
+
+// Events waits, and yields every event, turn after turn, until the loop over it
+// is left. An error is a mistake of this package, and a panic.
+func (p *Poller) Events() iter.Seq2[Socket, Event] {
+	return func(yield func(Socket, Event) bool) {
+		for {
+			for i := 0; i < len(p.ready); i++ {
+				ready := p.ready[i]
+				p.ready[i].event = 0
+				if ready.event != 0 && !yield(ready.socket, ready.event) {
+					return
+				}
+			}
+			p.ready = p.ready[:0]
+			if err := p.wait(p.resume()); err != nil && err != syscall.EINTR {
+				panic(os.NewSyscallError("wait for events", err))
+			}
+		}
+	}
+}
+
+// resume watches again what has been paused for long enough, and returns how
+// long it is to the next such moment; less than 0 is for ever.
+func (p *Poller) resume() time.Duration {
+	var timeout time.Duration = -1
+	for s, until := range p.paused {
+		left := time.Until(until)
+		if left <= 0 {
+			delete(p.paused, s)
+			p.Modify(s, Readable)
+		} else if timeout < 0 || left < timeout {
+			timeout = left
+		}
+	}
+	return timeout
+}
