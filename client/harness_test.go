@@ -21,20 +21,28 @@ import (
 	"time"
 )
 
-// A server is a row of the test table: a program, and how many clients at once
-// it serves.
+// A server is a row of the test table: a program, how many clients at once it
+// serves, and for how many it can think at once.
 type server struct {
-	name   string
-	atOnce int
+	name     string
+	atOnce   int
+	thinking int
 }
 
 const anyNumber = 1 << 20 // as many clients as there are descriptors
 
-var servers = []server{
-	{"srv_single", 1},
-	{"srv_threaded", 4},
-	{"srv_legacy", anyNumber},
-}
+// servers has the programs that this platform builds.
+var servers = slices.DeleteFunc([]server{
+	{"srv_single", 1, 1},
+	{"srv_threaded", 4, 4},
+	{"srv_legacy", anyNumber, anyNumber},
+	{"srv_async", anyNumber, 1},
+	{"srv_asyncio1", anyNumber, 1},
+	{"srv_asyncio2", anyNumber, 1},
+	{"srv_asyncore", anyNumber, 1},
+}, func(s server) bool {
+	return runtime.GOOS == "windows" && strings.HasPrefix(s.name, "srv_async")
+})
 
 // patience is how long a test waits for what must happen before it fails, and
 // quiet how long it watches for what must not.

@@ -266,6 +266,27 @@ func TestAnswersBeforeTheQuestionTooLong(t *testing.T) {
 	})
 }
 
+// The same where one read brings both, more answers than the kernel takes at once
+// and the question too long. With the buffer that the loops have that cannot be.
+func TestQuestionTooLongBehindAnswersUnsent(t *testing.T) {
+	for _, server := range servers {
+		if !strings.HasPrefix(server.name, "srv_async") || server.name == "srv_asyncio2" {
+			continue
+		}
+		dir := rebuild(t, server.name+"/main.go", "make([]byte, 4096)", "make([]byte, 65536)")
+		s := startProgram(t, server, program(dir, server.name))
+		conn := s.connect(t)
+		asked := flood(t, conn)
+		const last = 60_000
+		go io.WriteString(conn, strings.Repeat("?", last)+strings.Repeat("x", 5000))
+		got, err := io.Copy(io.Discard, conn)
+		if want := int64((asked + last) * len("Error: unknown aphorism.")); got != want {
+			t.Errorf("%s: read %d bytes of answers, %v; want %d", server.name, got, err, want)
+		}
+		s.log.await(t, `error: question longer than 4096 bytes$`)
+	}
+}
+
 // checkMemory fails if the server has ever had more memory than one client
 // could make it take.
 func (s *service) checkMemory(t *testing.T) {
@@ -410,7 +431,7 @@ func TestStopAndStartAgain(t *testing.T) {
 // notices.
 func TestPanickingHandler(t *testing.T) {
 	dir := rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
-	s := startProgram(t, server{"srv_legacy", anyNumber}, program(dir, "srv_legacy"))
+	s := startProgram(t, server{name: "srv_legacy"}, program(dir, "srv_legacy"))
 	other := s.connect(t)
 	ask(t, other)
 	victim := s.connect(t)
@@ -422,6 +443,115 @@ func TestPanickingHandler(t *testing.T) {
 	ask(t, other)
 	s.serveOne(t)
 	s.kill()
+}
+
+// A descriptor's number is given to the next client the moment it is free, while
+// others keep the server busy. Nobody is taken for the one before.
+func TestReusedDescriptors(t *testing.T) {
+	eachServer(t, func(t *testing.T, server server) {
+		s := start(t, server)
+		var clients sync.WaitGroup
+		for i := range 16 {
+			clients.Add(1)
+			go func() {
+				defer clients.Done()
+				for turn := range 50 {
+					conn, err := net.Dial("tcp", s.address)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					conn.SetDeadline(time.Now().Add(patience))
+					// Leave something that the next one must not get.
+					if (i+turn)%2 == 0 {
+						io.WriteString(conn, strings.Repeat("?", 1000)+"Beau")
+						reset(conn.(*net.TCPConn))
+						continue
+					}
+					got := make([]byte, 100)
+					io.WriteString(conn, question)
+					if n, err := conn.Read(got); string(got[:n]) != answer {
+						t.Errorf("read %q, %v", got[:n], err)
+					}
+					conn.Close()
+				}
+			}()
+		}
+		clients.Wait()
+	})
+}
+
+// A client that floods the server with questions, and reads its answers, does
+// not starve one that asks now and then.
+func TestFloodDoesNotStarve(t *testing.T) {
+	eachServer(t, func(t *testing.T, server server) {
+		if server.atOnce == 1 {
+			return // the other one waits, as it should
+		}
+		s := start(t, server)
+		flooder, other := s.connect(t), s.connect(t)
+		done := make(chan struct{})
+		go func() {
+			chunk := bytes.Repeat([]byte(question), 3000)
+			for {
+				select {
+				case <-done:
+					flooder.CloseWrite()
+					return
+				default:
+					flooder.Write(chunk)
+				}
+			}
+		}()
+		flooded := make(chan int64)
+		go func() {
+			n, _ := io.Copy(io.Discard, flooder)
+			flooded <- n
+		}()
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for range 25 {
+			<-tick.C
+			ask(t, other)
+		}
+		close(done)
+		if n := <-flooded; n < 100_000 {
+			t.Errorf("the flooder got only %d bytes: no flood", n)
+		}
+	})
+}
+
+// Where an answer takes time, a server makes as many clients wait as it has no
+// thread for: the reason for threads. An event loop has one for all of them.
+func TestThinkingTime(t *testing.T) {
+	const thinking, clients = 100 * time.Millisecond, 8
+	dir := rebuild(t, "zen/zen.go", "thinkingTime = 0 * time.Second", "thinkingTime = 100 * time.Millisecond")
+	eachServer(t, func(t *testing.T, server server) {
+		s := startProgram(t, server, program(dir, server.name))
+		begin := time.Now()
+		var all sync.WaitGroup
+		for range clients {
+			conn := s.connect(t)
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				io.WriteString(conn, question)
+				if n, err := io.ReadFull(conn, make([]byte, len(answer))); err != nil {
+					t.Errorf("read %d bytes, %v", n, err)
+				}
+				conn.Close()
+			}()
+		}
+		all.Wait()
+		took := time.Since(begin)
+		turns := (clients + server.thinking - 1) / server.thinking
+		if least := time.Duration(turns) * thinking; took < least {
+			t.Errorf("%d clients took %v, want at least %v", clients, took, least)
+		}
+		if most := clients * thinking; server.thinking > 1 && took >= most {
+			t.Errorf("%d clients took %v, want less than %v, one after the other", clients, took, most)
+		}
+	})
 }
 
 // Many clients at once, each with questions of its own, get their own answers.

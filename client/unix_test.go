@@ -1,0 +1,22 @@
+//go:build unix
+
+package main
+
+import (
+	"syscall"
+	"testing"
+)
+
+// Signals that the program does not care for interrupt its system calls, and
+// nothing else.
+func TestSignals(t *testing.T) {
+	eachServer(t, func(t *testing.T, server server) {
+		s := start(t, server)
+		conn := s.connect(t)
+		for range 500 {
+			s.command.Process.Signal(syscall.SIGURG)
+			s.command.Process.Signal(syscall.SIGWINCH)
+			ask(t, conn)
+		}
+	})
+}
