@@ -4,20 +4,29 @@
 #     ./test.sh [FLAG ...]     flags for go build and go test, -race for one
 #
 # First go vet and the Go tests. Then the book's own test: each server is
-# started, its client is run against it, and its log is shown.
+# started, its client is run against it, and its log is shown. At last the two
+# programs for inetd are run by the machine's own inetd and by systemd's
+# stand-in for it, as far as they are there.
 set -u -m # -m: every background job is a process group, and can be ended whole
 cd "$(dirname "$0")" || exit 1
 command -v go >/dev/null || { echo "test.sh: go is not installed, or not in PATH" >&2; exit 1; }
+PATH=$PATH:/usr/sbin:/sbin # where an inetd would be
 
 passed=0 failed=0 job=
 TMPDIR=$(mktemp -d) || exit 1
 export TMPDIR
 
+# end_job ends the background job with all that it has started. Only inetd gives
+# its programs a group of their own; these have a path to be known by.
 end_job() {
+	local pid path
 	[ -n "$job" ] || return
 	kill -KILL -- "-$job" 2>/dev/null
 	wait "$job" 2>/dev/null
 	job=
+	ps -A -o pid= -o args= 2>/dev/null | while read -r pid path; do
+		case $path in "$TMPDIR"/*) kill -KILL "$pid" 2>/dev/null ;; esac
+	done
 }
 trap 'end_job; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT
@@ -47,10 +56,44 @@ whole() {
 	return "$status"
 }
 
-# answers CLIENT ARGUMENT...: whether the client gets its three answers.
+# go_test FLAG...: runs the tests. Shows all of what they say if one fails, and
+# what was skipped if not.
+go_test() {
+	if whole go test -v -count=1 -timeout=30m "$@" ./... >"$TMPDIR/go_test"; then
+		grep -E -B1 -e '--- SKIP|^ok' "$TMPDIR/go_test" | grep -E 'SKIP|^ok'
+	else
+		cat "$TMPDIR/go_test"
+		return 1
+	fi
+}
+
+# start PATTERN COMMAND...: starts the command, and waits for a line of its log
+# that matches. The line is left in $line; the rest can be read from descriptor 3.
+start() {
+	local pattern=$1
+	shift
+	mkfifo "$TMPDIR/log" || return
+	"$@" >/dev/null 2>"$TMPDIR/log" &
+	job=$!
+	exec 3<"$TMPDIR/log"
+	rm "$TMPDIR/log"
+	while read -r -t 30 line <&3; do
+		echo "$line"
+		[[ $line =~ $pattern ]] && return
+	done
+	return 1
+}
+
+# stop ends what start has started.
+stop() {
+	end_job
+	exec 3<&-
+}
+
+# answers PORT: whether the client gets its three answers.
 answers() {
 	local got
-	got=$("$@") || return
+	got=$("$TMPDIR/client" 127.0.0.1 -p "$1") || return
 	echo "$got"
 	[ "$(sort <<<"$got")" = '"Beautiful is better than?" "Ugly."
 "Explicit is better than?" "Implicit."
@@ -60,30 +103,116 @@ answers() {
 # serves PROGRAM: whether the server, on a free port, answers the client, and
 # says so in its log.
 serves() {
-	local line status=1
-	mkfifo "$TMPDIR/log" || return
-	"$TMPDIR/$1" -p 0 127.0.0.1 2>"$TMPDIR/log" &
-	job=$!
-	exec 3<"$TMPDIR/log"
-	rm "$TMPDIR/log"
-	read -r -t 30 line <&3
-	echo "$line"
-	answers "$TMPDIR/client" 127.0.0.1 -p "${line##*:}" &&
-		while read -r -t 30 line <&3 && echo "$line"; do
+	local status=1
+	start '^Listening at ' "$TMPDIR/$1" -p 0 127.0.0.1 &&
+		answers "${line##*:}" &&
+		while read -r -t 30 line <&3; do
+			echo "$line"
 			case $line in *'has closed') status=0 && break ;; esac
 		done
-	end_job
-	exec 3<&-
+	stop
 	return "$status"
 }
 
+# free_port leaves a port that nobody listens at in $port.
+free_port() {
+	start '^Listening at ' "$TMPDIR/srv_single" -p 0 127.0.0.1 >/dev/null
+	port=${line##*:}
+	stop
+}
+
+# logged N PATTERN: waits until N lines of the log of the inetd programs match.
+logged() {
+	local seconds=0
+	until [ "$(grep -c -e "$2" "$TMPDIR/zen.log")" -ge "$1" ]; do
+		[ "$((seconds += 1))" -le 30 ] || return
+		sleep 1
+	done
+}
+
+# served N: whether the log says that N clients came and left.
+served() {
+	logged "$1" 'has closed$' && cat "$TMPDIR/zen.log" &&
+		[ "$(grep -c '^Accepted connection from 127\.0\.0\.1:' "$TMPDIR/zen.log")" -eq "$1" ]
+}
+
+# new_log empties the log of the inetd programs.
+new_log() {
+	: >"$TMPDIR/zen.log"
+}
+
+# under_inetd: whether both programs answer under the machine's inetd and this
+# folder's inetd.conf, and in_zen2 leaves, and comes again for the next client.
+under_inetd() {
+	local port1060 port1061 user status
+	free_port && port1060=$port && free_port && port1061=$port
+	new_log
+	user=$(id -un)
+	if [ "$user" = root ]; then
+		user=nobody
+		chown nobody "$TMPDIR/zen.log" && chmod 711 "$TMPDIR" || return
+	fi
+	sed -e "s/^1060/$port1060/; s/^1061/$port1061/; s/brandon/$user/; s|/usr/bin/in_zen\([12]\) in_zen|$TMPDIR/in_zen\1 $TMPDIR/in_zen|" \
+		inetd.conf >"$TMPDIR/inetd.conf"
+	cat "$TMPDIR/inetd.conf"
+	start "$port1061 proto=tcp" inetd -d "$TMPDIR/inetd.conf" &&
+		within 30 answers "$port1060" && within 30 answers "$port1061" && answers "$port1060" && answers "$port1061" &&
+		served 4 && logged 1 'Waited 8 seconds' && answers "$port1061" && served 5
+	status=$?
+	stop
+	return "$status"
+}
+
+# within SECONDS COMMAND...: tries until the command succeeds.
+within() {
+	local seconds=$1
+	shift
+	until "$@"; do
+		[ "$((seconds -= 1))" -gt 0 ] || return
+		sleep 1
+	done
+}
+
+# under_systemd PROGRAM FLAG...: whether the program answers under
+# systemd-socket-activate.
+under_systemd() {
+	local program=$1 status
+	shift
+	free_port
+	new_log
+	start '^Listening on ' systemd-socket-activate --inetd "$@" -l "127.0.0.1:$port" "$TMPDIR/$program" &&
+		answers "$port" && answers "$port" && served 2
+	status=$?
+	stop
+	return "$status"
+}
+
+# missing WHAT HOW: says what was not done and how it could be.
+missing() {
+	echo "SKIP  $1: there is none on this machine ($2)"
+}
+
 check 'go vet' whole go vet ./...
-check 'go test' whole go test -count=1 -timeout=30m "$@" ./...
-check 'go build' whole go build "$@" -o "$TMPDIR/" ./...
+check 'go test' go_test "$@"
+check 'go build' whole go build "$@" -ldflags "-X fopnp/chapter07/zen.logFile=$TMPDIR/zen.log" -o "$TMPDIR/" ./...
 for server in srv_single srv_threaded srv_legacy srv_async srv_asyncio1 srv_asyncio2 srv_asyncore; do
 	echo
 	check "$server" serves "$server"
 done
+echo
+if command -v inetd >/dev/null; then
+	check 'in_zen1 and in_zen2 under inetd' under_inetd
+else
+	missing 'in_zen1 and in_zen2 under inetd' 'Debian: apt-get install openbsd-inetd'
+fi
+echo
+if command -v systemd-socket-activate >/dev/null; then
+	check 'in_zen1 under systemd' under_systemd in_zen1 -a
+	echo
+	check 'in_zen2 under systemd' under_systemd in_zen2
+else
+	missing 'in_zen1 and in_zen2 under systemd' 'it comes with systemd'
+fi
 
 echo
 echo "$passed passed, $failed failed"

@@ -140,7 +140,7 @@ func TestHosts(t *testing.T) {
 				t.Logf("SKIPPED: %s at ::1, for this machine has no IPv6", name)
 				continue
 			}
-			s := &service{server: server{name: name}}
+			s := newService(t, server{name: name})
 			s.run(t, program(bin, name), "-p", "0", test.listen)
 			match := s.log.await(t, `^Listening at (?:`+test.address+`)$`)
 			port := strings.Join(match[1:], "")

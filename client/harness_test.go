@@ -40,9 +40,17 @@ var servers = slices.DeleteFunc([]server{
 	{"srv_asyncio1", anyNumber, 1},
 	{"srv_asyncio2", anyNumber, 1},
 	{"srv_asyncore", anyNumber, 1},
+	{"in_zen1", anyNumber, anyNumber},
+	{"in_zen2", 1, 1},
 }, func(s server) bool {
-	return runtime.GOOS == "windows" && strings.HasPrefix(s.name, "srv_async")
+	return runtime.GOOS == "windows" && (strings.HasPrefix(s.name, "srv_async") || s.underInetd())
 })
+
+// underInetd says whether the program has to be started by an inetd.
+func (s server) underInetd() bool { return strings.HasPrefix(s.name, "in_zen") }
+
+// processEach says whether each client has a process of its own.
+func (s server) processEach() bool { return s.name == "in_zen1" }
 
 // patience is how long a test waits for what must happen before it fails, and
 // quiet how long it watches for what must not.
@@ -73,7 +81,8 @@ func TestMain(m *testing.M) {
 // build compiles every program into dir, with the race detector if the tests
 // have it too.
 func build(dir string, flags ...string) error {
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	args := []string{"build", "-o", dir + string(filepath.Separator),
+		"-ldflags", "-X fopnp/chapter07/zen.logFile=zen.log"} // in the folder that inetd starts it in
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			if setting.Key == "-race" {
@@ -171,14 +180,19 @@ func (l *lineLog) awaitTimes(t testing.TB, n int, pattern string) []string {
 	}
 }
 
-// A service is a running server.
+// A service is a running server: a process, or an inetd that starts some.
 type service struct {
 	server
 	address string
 	log     *lineLog
-	command *exec.Cmd
-	exited  chan struct{}
-	ended   bool // it was meant to end
+	dir     string // that it was started in
+
+	mu        sync.Mutex
+	processes map[*exec.Cmd]chan struct{} // running; closed when it has ended
+	used      time.Duration               // processor time of those that have ended
+	ending    bool                        // the test is over, or has ended it
+	failures  []string
+	stopInetd func()
 }
 
 // start starts server on a free port, waits until it listens, and ends it with
@@ -192,47 +206,98 @@ func start(t testing.TB, server server, wrap ...string) *service {
 
 func startProgram(t testing.TB, server server, path string, wrap ...string) *service {
 	t.Helper()
-	s := &service{server: server}
-	s.run(t, append(slices.Clone(wrap), path, "-p", "0", "127.0.0.1")...)
+	args := append(slices.Clone(wrap), path)
+	s := newService(t, server)
+	if server.underInetd() {
+		s.startInetd(t, args...)
+		return s
+	}
+	s.run(t, append(args, "-p", "0", "127.0.0.1")...)
 	s.address = s.log.await(t, `^Listening at (.*)$`)[1]
 	return s
 }
 
-// run runs the server's command line until the test ends.
+func newService(t testing.TB, server server) *service {
+	s := &service{server: server, log: newLineLog(), dir: t.TempDir(), processes: map[*exec.Cmd]chan struct{}{}}
+	t.Cleanup(func() { s.stop(t) })
+	return s
+}
+
+// run starts the server's command line.
 func (s *service) run(t testing.TB, args ...string) {
 	t.Helper()
-	s.log, s.exited = newLineLog(), make(chan struct{})
-	s.command = exec.Command(args[0], args[1:]...)
-	s.command.Stderr = s.log
-	if err := s.command.Start(); err != nil {
+	command := exec.Command(args[0], args[1:]...)
+	command.Stderr = s.log
+	if _, err := s.begin(command); err != nil {
 		t.Fatal(err)
 	}
-	go func() { s.command.Wait(); close(s.exited) }()
-	t.Cleanup(func() { s.stop(t) })
 }
 
-// stop kills the server, which must have lived until now.
+// begin starts command and keeps an eye on it.
+func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended = make(chan struct{})
+	if s.ending {
+		close(ended)
+		return ended, nil
+	}
+	command.Dir = s.dir
+	if err := command.Start(); err != nil {
+		return nil, err
+	}
+	s.processes[command] = ended
+	go func() {
+		command.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		state := command.ProcessState
+		s.used += state.UserTime() + state.SystemTime()
+		if !s.ending && (!s.underInetd() || !state.Success()) {
+			s.failures = append(s.failures, fmt.Sprintf("%s has ended: %v", s.name, state))
+		}
+		delete(s.processes, command)
+		close(ended)
+	}()
+	return ended, nil
+}
+
+// signal sends a signal to every process of the server.
+func (s *service) signal(signal os.Signal) (ended []chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for command, end := range s.processes {
+		command.Process.Signal(signal)
+		ended = append(ended, end)
+	}
+	return ended
+}
+
+// end ends the server, which must have lived until now, with signal, and returns
+// the processor time that it has used.
+func (s *service) end(signal os.Signal) time.Duration {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
+	for _, ended := range s.signal(signal) {
+		<-ended
+	}
+	if s.stopInetd != nil {
+		s.stopInetd()
+		s.stopInetd = nil
+	}
+	return s.used
+}
+
 func (s *service) stop(t testing.TB) {
 	t.Helper()
-	if s.ended {
-		return
+	s.end(os.Kill)
+	for _, failure := range s.failures {
+		t.Error(failure)
 	}
-	select {
-	case <-s.exited:
-		t.Errorf("%s had ended: %v", s.name, s.command.ProcessState)
-	default:
-		s.kill()
-	}
-	if text, _ := s.log.read(); strings.Contains(text, "goroutine ") {
+	if text, _ := s.log.read(); strings.Contains(text, "goroutine ") && !strings.Contains(text, "on purpose") {
 		t.Errorf("%s has a stack trace in its log:\n%.4000s", s.name, text)
 	}
-}
-
-// kill ends the server.
-func (s *service) kill() {
-	s.ended = true
-	s.command.Process.Kill()
-	<-s.exited
 }
 
 // connect returns a connection to the server, closed with the test.

@@ -14,8 +14,8 @@ func TestSignals(t *testing.T) {
 		s := start(t, server)
 		conn := s.connect(t)
 		for range 500 {
-			s.command.Process.Signal(syscall.SIGURG)
-			s.command.Process.Signal(syscall.SIGWINCH)
+			s.signal(syscall.SIGURG)
+			s.signal(syscall.SIGWINCH)
 			ask(t, conn)
 		}
 	})

@@ -1,0 +1,268 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package main
+
+import (
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"fopnp/chapter07/zen/poll"
+)
+
+// startInetd is a stand-in for inetd. For in_zen1 (nowait) it accepts each client
+// and starts the command line with the client as descriptors 0, 1 and 2. For
+// in_zen2 (wait) it waits until a client knocks, starts the command line with
+// the listening socket there, and looks away until it has ended.
+func (s *service) startInetd(t testing.TB, args ...string) {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = tcp.Addr().String()
+	poller, listener, err := poll.New(tcp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	stop := make(chan struct{})
+	s.stopInetd = func() {
+		close(stop)
+		if conn, err := net.Dial("tcp", s.address); err == nil { // to wake it
+			defer conn.Close()
+		}
+		running.Wait()
+	}
+
+	running.Add(1)
+	go func() {
+		defer running.Done()
+		defer poller.Close(listener)
+		for range poller.Events() {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if s.name == "in_zen1" {
+				if client, _, ok := poller.Accept(listener); ok {
+					poller.Unregister(client)
+					s.spawn(t, client, args)
+				}
+				continue
+			}
+			poller.Modify(listener, 0)
+			copied, err := syscall.Dup(int(listener))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			<-s.spawn(t, poll.Socket(copied), args)
+			poller.Modify(listener, poll.Readable)
+		}
+	}()
+
+	running.Add(1)
+	go func() {
+		defer running.Done()
+		s.follow(stop)
+	}()
+}
+
+// spawn starts the command line with socket, which it closes here, as
+// descriptors 0, 1 and 2.
+func (s *service) spawn(t testing.TB, socket poll.Socket, args []string) chan struct{} {
+	command := exec.Command(args[0], args[1:]...)
+	file := os.NewFile(uintptr(socket), "socket")
+	defer file.Close()
+	command.Stdin, command.Stdout, command.Stderr = file, file, file
+	ended, err := s.begin(command)
+	if err != nil {
+		t.Error(err)
+		ended = make(chan struct{})
+		close(ended)
+	}
+	return ended
+}
+
+// follow copies what is appended to zen.log to s.log. A file has no event to
+// wait for.
+func (s *service) follow(stop chan struct{}) {
+	var file *os.File
+	for {
+		if file == nil {
+			file, _ = os.Open(filepath.Join(s.dir, "zen.log"))
+		}
+		if file != nil {
+			if status, err := file.Stat(); err == nil && status.Mode().IsRegular() {
+				if lines, err := io.ReadAll(file); len(lines) > 0 && err == nil {
+					s.log.Write(lines)
+				}
+			}
+		}
+		select {
+		case <-stop:
+			file.Close()
+			return
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func row(name string) server {
+	for _, server := range servers {
+		if server.name == name {
+			return server
+		}
+	}
+	panic(name)
+}
+
+// In_zen2 leaves after 8 seconds without a client, counted from the end of the
+// last conversation, however long that was; and the next client starts it again.
+func TestIdleTime(t *testing.T) {
+	t.Parallel()
+	const idle = 8 * time.Second
+	s := start(t, row("in_zen2"))
+	conn := s.connect(t)
+	ask(t, conn)
+	conn.SetReadDeadline(time.Now().Add(idle + time.Second))
+	if n, err := conn.Read(make([]byte, 1)); !os.IsTimeout(err) {
+		t.Fatalf("in the middle of a conversation: read %d bytes, %v", n, err)
+	}
+	conn.SetReadDeadline(time.Time{})
+	ask(t, conn)
+	end := time.Now()
+	conn.Close()
+	s.log.await(t, `^Waited 8 seconds with no further connections; shutting down$`)
+	if waited := time.Since(end); waited < idle {
+		t.Errorf("left after %v", waited)
+	}
+	s.serveOne(t)
+}
+
+// A client that comes at the moment in_zen2 leaves is served by the next one.
+func TestClientWhileLeaving(t *testing.T) {
+	dir := rebuild(t, "in_zen2/main.go", "8 * time.Second", "time.Millisecond")
+	s := startProgram(t, row("in_zen2"), program(dir, "in_zen2"))
+	for i := range 50 {
+		s.serveOne(t)
+		s.log.awaitTimes(t, i+1, `^Waited 0.001 seconds`) // it has still to exit
+	}
+	for range 200 {
+		s.serveOne(t) // some while it waits, some while it leaves
+		time.Sleep(900 * time.Microsecond)
+	}
+}
+
+// Whatever happens on the server's side, nothing but answers reaches the client,
+// and the service goes on.
+func TestNothingButAnswers(t *testing.T) {
+	obstacles := map[string]func(t *testing.T, path string) error{
+		"a directory": func(t *testing.T, path string) error { return os.Mkdir(path, 0o755) },
+		"a pipe":      func(t *testing.T, path string) error { return syscall.Mkfifo(path, 0o666) },
+		"a file that may not be written": func(t *testing.T, path string) error {
+			return os.WriteFile(path, nil, 0o444)
+		},
+		"a symlink to nothing": func(t *testing.T, path string) error {
+			return os.Symlink(filepath.Join(t.TempDir(), "planted"), path)
+		},
+	}
+	for _, name := range []string{"in_zen1", "in_zen2"} {
+		for what, plant := range obstacles {
+			t.Run(name+" with "+what+" for a log", func(t *testing.T) {
+				s := start(t, row(name))
+				path := filepath.Join(s.dir, "zen.log")
+				if err := plant(t, path); err != nil {
+					t.Fatal(err)
+				}
+				s.exactAnswers(t)
+				if target, err := os.Readlink(path); err == nil {
+					if _, err := os.Lstat(target); err == nil {
+						t.Error("it wrote through the link")
+					}
+				}
+			})
+		}
+		t.Run(name+" with a symlink to a file for a log", func(t *testing.T) {
+			s := start(t, row(name))
+			victim := filepath.Join(t.TempDir(), "victim")
+			os.WriteFile(victim, []byte("precious"), 0o666)
+			if err := os.Symlink(victim, filepath.Join(s.dir, "zen.log")); err != nil {
+				t.Fatal(err)
+			}
+			s.exactAnswers(t)
+			if content, _ := os.ReadFile(victim); string(content) != "precious" {
+				t.Errorf("it wrote %q through the link", content)
+			}
+		})
+		t.Run(name+" with arguments", func(t *testing.T) {
+			s := newService(t, row(name))
+			s.startInetd(t, program(bin, name), "-h", "--no-such-flag", "localhost")
+			s.exactAnswers(t)
+			s.log.await(t, `^Accepted connection from `)
+		})
+		t.Run(name+" that panics", func(t *testing.T) {
+			dir := rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
+			s := startProgram(t, row(name), program(dir, name))
+			conn := s.connect(t)
+			ask(t, conn)
+			send(t, conn, "Panic?")
+			if got, _ := io.ReadAll(conn); len(got) > 0 {
+				t.Errorf("the client read %q", got)
+			}
+			s.log.await(t, `^panic: on purpose`)
+			s.exactAnswers(t)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if len(s.failures) != 1 || !strings.Contains(s.failures[0], "exit status 2") {
+				t.Errorf("a program that panics: %q", s.failures)
+			}
+			s.failures = nil
+		})
+	}
+}
+
+// exactAnswers compares everything that some clients read with what they should.
+func (s *service) exactAnswers(t *testing.T) {
+	t.Helper()
+	for _, data := range []string{"", question, question + "Beau", "\x00\xff?" + question, question + strings.Repeat("x", 5000)} {
+		conn := s.connect(t)
+		send(t, conn, data)
+		conn.CloseWrite()
+		if got, err := io.ReadAll(conn); string(got) != model([]byte(data)) {
+			t.Errorf("%.60q: read %q, %v", data, got, err)
+		}
+		conn.Close()
+	}
+}
+
+// The log is the service's alone: others may read it.
+func TestLogFile(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	s := start(t, row("in_zen1"))
+	s.serveOne(t)
+	s.log.await(t, `has closed$`)
+	status, err := os.Stat(filepath.Join(s.dir, "zen.log"))
+	if err != nil || status.Mode() != 0o644 {
+		t.Errorf("%v, %v, want mode 0644", status.Mode(), err)
+	}
+}
+
+// Started by hand they say what to do.
+func TestStartedByHand(t *testing.T) {
+	for _, name := range []string{"in_zen1", "in_zen2"} {
+		stdout, stderr, status := run(t, name)
+		if want := name + ": standard input is no socket: let inetd start this program, as inetd.conf says\n"; stdout != "" || stderr != want || status != 1 {
+			t.Errorf("%s: status %d\n%s%s", name, status, stdout, stderr)
+		}
+	}
+}
