@@ -46,6 +46,16 @@ var servers = slices.DeleteFunc([]server{
 	return runtime.GOOS == "windows" && (strings.HasPrefix(s.name, "srv_async") || s.underInetd())
 })
 
+// row returns the row of a program.
+func row(name string) server {
+	for _, server := range servers {
+		if server.name == name {
+			return server
+		}
+	}
+	panic(name)
+}
+
 // underInetd says whether the program has to be started by an inetd.
 func (s server) underInetd() bool { return strings.HasPrefix(s.name, "in_zen") }
 
@@ -97,9 +107,10 @@ func build(dir string, flags ...string) error {
 	return nil
 }
 
-// rebuild compiles every program with old replaced by new in a file, as a reader
-// does who tries something, and returns the folder they are in.
-func rebuild(t *testing.T, file, old, new string) (dir string) {
+// rebuild compiles every program with each old text replaced by the new one that
+// follows it in a file, as a reader does who tries something, and returns the
+// folder they are in.
+func rebuild(t testing.TB, file string, oldnew ...string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
 	path, err := filepath.Abs(filepath.Join("..", file))
@@ -110,12 +121,14 @@ func rebuild(t *testing.T, file, old, new string) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Count(string(source), old) != 1 {
-		t.Fatalf("%s does not say %q once", file, old)
+	for i := 0; i < len(oldnew); i += 2 {
+		if strings.Count(string(source), oldnew[i]) != 1 {
+			t.Fatalf("%s does not say %q once", file, oldnew[i])
+		}
 	}
 	edited, overlay := filepath.Join(dir, "edited.go"), filepath.Join(dir, "overlay.json")
 	mapping, _ := json.Marshal(map[string]any{"Replace": map[string]string{path: edited}})
-	os.WriteFile(edited, []byte(strings.Replace(string(source), old, new, 1)), 0o644)
+	os.WriteFile(edited, []byte(strings.NewReplacer(oldnew...).Replace(string(source))), 0o644)
 	os.WriteFile(overlay, mapping, 0o644)
 	if err := build(dir, "-overlay", overlay); err != nil {
 		t.Fatal(err)

@@ -117,15 +117,6 @@ func (s *service) follow(stop chan struct{}) {
 	}
 }
 
-func row(name string) server {
-	for _, server := range servers {
-		if server.name == name {
-			return server
-		}
-	}
-	panic(name)
-}
-
 // In_zen2 leaves after 8 seconds without a client, counted from the end of the
 // last conversation, however long that was; and the next client starts it again.
 func TestIdleTime(t *testing.T) {
