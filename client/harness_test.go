@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -300,6 +301,19 @@ func (s *service) end(signal os.Signal) time.Duration {
 		s.stopInetd = nil
 	}
 	return s.used
+}
+
+// awaitEnd waits until the server has ended by itself, with status.
+func (s *service) awaitEnd(t testing.TB, status int) {
+	t.Helper()
+	for _, ended := range s.signal(syscall.Signal(0)) {
+		<-ended
+	}
+	want := fmt.Sprintf("%s has ended: exit status %d", s.name, status)
+	if len(s.failures) != 1 || s.failures[0] != want {
+		t.Errorf("%q, want %q", s.failures, want)
+	}
+	s.failures = nil
 }
 
 func (s *service) stop(t testing.TB) {

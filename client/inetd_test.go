@@ -195,6 +195,14 @@ func TestNothingButAnswers(t *testing.T) {
 				t.Errorf("it wrote %q through the link", content)
 			}
 		})
+		t.Run(name+" with nothing to write to", func(t *testing.T) {
+			dir := rebuild(t, "zen/inetd.go", "os.DevNull", `"/no/such/file"`)
+			s := startProgram(t, row(name), program(dir, name))
+			if err := os.Mkdir(filepath.Join(s.dir, "zen.log"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			s.exactAnswers(t)
+		})
 		t.Run(name+" with arguments", func(t *testing.T) {
 			s := newService(t, row(name))
 			s.startInetd(t, program(bin, name), "-h", "--no-such-flag", "localhost")
@@ -214,8 +222,8 @@ func TestNothingButAnswers(t *testing.T) {
 			s.exactAnswers(t)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			if len(s.failures) != 1 || !strings.Contains(s.failures[0], "exit status 2") {
-				t.Errorf("a program that panics: %q", s.failures)
+			if want := name + " has ended: exit status 2"; len(s.failures) != 1 || s.failures[0] != want {
+				t.Errorf("%q, want %q", s.failures, want)
 			}
 			s.failures = nil
 		})

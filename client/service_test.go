@@ -415,45 +415,60 @@ func TestLogs(t *testing.T) {
 	})
 }
 
-// A server that is told to stop does, in the middle of a conversation, and the
-// next one has its port at once.
+// A server that is told to stop does, in the middle of a conversation, and so
+// does one that is killed. The next one has its port at once.
 func TestStopAndStartAgain(t *testing.T) {
 	skipOnWindows(t, "there is no SIGTERM")
-	eachServer(t, func(t *testing.T, server server) {
-		s := start(t, server)
-		conn := s.connect(t)
-		ask(t, conn)
-		s.end(syscall.SIGTERM)
-		if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
-			t.Error("read from a server that has ended")
-		}
-		host, port, _ := net.SplitHostPort(s.address)
-		if server.underInetd() {
-			return // the port is inetd's
-		}
-		next := newService(t, server)
-		next.address = s.address
-		next.run(t, program(bin, server.name), "-p", port, host)
-		next.log.await(t, "^Listening at "+regexp.QuoteMeta(s.address)+"$")
-		next.serveOne(t)
-	})
+	for _, signal := range []os.Signal{syscall.SIGTERM, os.Kill} {
+		eachServer(t, func(t *testing.T, server server) {
+			s := start(t, server)
+			conn := s.connect(t)
+			ask(t, conn)
+			s.end(signal)
+			if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
+				t.Error("read from a server that has ended")
+			}
+			if server.underInetd() {
+				return // the port is inetd's
+			}
+			host, port, _ := net.SplitHostPort(s.address)
+			next := newService(t, server)
+			next.address = s.address
+			next.run(t, program(bin, server.name), "-p", port, host)
+			next.log.await(t, "^Listening at "+regexp.QuoteMeta(s.address)+"$")
+			next.serveOne(t)
+		})
+	}
 }
 
-// A handler that panics loses its own client, says so, and no other client
-// notices.
+// A handler of srv_legacy that panics loses its own client, says so, and no other
+// client notices. Everywhere else the program ends.
 func TestPanickingHandler(t *testing.T) {
 	dir := rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
-	s := startProgram(t, server{name: "srv_legacy"}, program(dir, "srv_legacy"))
-	other := s.connect(t)
-	ask(t, other)
-	victim := s.connect(t)
-	send(t, victim, "Panic?")
-	if rest, err := io.ReadAll(victim); len(rest) > 0 || err != nil {
-		t.Errorf("the client of a handler that panics reads %q, %v; want the end", rest, err)
-	}
-	s.log.await(t, "^Panic serving "+regexp.QuoteMeta(victim.LocalAddr().String())+": on purpose$")
-	ask(t, other)
-	s.serveOne(t)
+	eachServer(t, func(t *testing.T, server server) {
+		if server.underInetd() {
+			return // see TestNothingButAnswers
+		}
+		s := startProgram(t, server, program(dir, server.name))
+		victim := s.connect(t)
+		ask(t, victim)
+		if server.name == "srv_legacy" {
+			other := s.connect(t)
+			ask(t, other)
+			defer ask(t, other)
+		}
+		send(t, victim, "Panic?")
+		if rest, _ := io.ReadAll(victim); len(rest) > 0 {
+			t.Errorf("the client of a handler that panics reads %q", rest)
+		}
+		if server.name == "srv_legacy" {
+			s.log.await(t, "^Panic serving "+regexp.QuoteMeta(victim.LocalAddr().String())+": on purpose$")
+			s.serveOne(t)
+			return
+		}
+		s.log.await(t, "^panic: on purpose")
+		s.awaitEnd(t, 2)
+	})
 }
 
 // A descriptor's number is given to the next client the moment it is free, while

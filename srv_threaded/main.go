@@ -15,10 +15,10 @@ import (
 
 const workers = 4
 
-// startWorkers runs the accept loop of srv_single in every worker. A goroutine
+// serve runs the accept loop of srv_single in every worker. A goroutine
 // is what Go has in place of a thread; one that first calls
 // [runtime.LockOSThread] has a thread of the system to itself.
-func startWorkers(listener net.Listener) error {
+func serve(listener net.Listener) error {
 	failed := make(chan error)
 	for range workers {
 		go func() { failed <- zen.AcceptConnectionsForever(listener) }()
@@ -29,5 +29,5 @@ func startWorkers(listener net.Listener) error {
 func main() {
 	address := zen.ParseCommandLine("Multithreaded server: four clients at a time.")
 	listener := zen.Listen(address)
-	log.Fatal(startWorkers(listener))
+	log.Fatal(serve(listener))
 }
