@@ -195,6 +195,18 @@ func TestNothingButAnswers(t *testing.T) {
 				t.Errorf("it wrote %q through the link", content)
 			}
 		})
+		t.Run(name+" with another name of a file for a log", func(t *testing.T) {
+			s := start(t, row(name))
+			victim := filepath.Join(s.dir, "victim")
+			os.WriteFile(victim, []byte("precious"), 0o666)
+			if err := os.Link(victim, filepath.Join(s.dir, "zen.log")); err != nil {
+				t.Fatal(err)
+			}
+			s.exactAnswers(t)
+			if content, _ := os.ReadFile(victim); string(content) != "precious" {
+				t.Errorf("it wrote %q to the file", content)
+			}
+		})
 		t.Run(name+" with nothing to write to", func(t *testing.T) {
 			dir := rebuild(t, "zen/inetd.go", "os.DevNull", `"/no/such/file"`)
 			s := startProgram(t, row(name), program(dir, name))
@@ -253,6 +265,38 @@ func TestLogFile(t *testing.T) {
 	status, err := os.Stat(filepath.Join(s.dir, "zen.log"))
 	if err != nil || status.Mode() != 0o644 {
 		t.Errorf("%v, %v, want mode 0644", status.Mode(), err)
+	}
+}
+
+// A client that is gone before in_zen1 has started leaves one line.
+func TestClientGoneBeforeTheStart(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := accepted.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted.Close()
+	reset(conn.(*net.TCPConn))
+	command := exec.Command(program(bin, "in_zen1"))
+	command.Dir = t.TempDir()
+	command.Stdin, command.Stdout, command.Stderr = socket, socket, socket
+	err = command.Run()
+	socket.Close()
+	lines, _ := os.ReadFile(filepath.Join(command.Dir, "zen.log"))
+	if want := "standard input is not connected: its client has gone, or inetd.conf says wait\n"; string(lines) != want || err != nil {
+		t.Errorf("%v, log:\n%s", err, lines)
 	}
 }
 

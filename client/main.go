@@ -38,7 +38,9 @@ func converse(conn net.Conn, causeError bool) error {
 		if err != nil {
 			return fmt.Errorf("no answer to %q: %w", question, err)
 		}
-		fmt.Printf("%q %q\n", question, answer)
+		if _, err := fmt.Printf("%q %q\n", question, answer); err != nil {
+			return err
+		}
 		if strings.HasPrefix(string(answer), "Error") {
 			return fmt.Errorf("the server does not know %q", question)
 		}

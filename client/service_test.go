@@ -266,6 +266,24 @@ func TestAnswersBeforeTheQuestionTooLong(t *testing.T) {
 	})
 }
 
+// They reach it even if it goes on sending after the server has hung up.
+func TestAnswersBeforeTheQuestionTooLongOfATalker(t *testing.T) {
+	eachServer(t, func(t *testing.T, server server) {
+		s := start(t, server)
+		conn := s.connect(t)
+		const asked = 16_000 // more answers than the client has room for
+		send(t, conn, strings.Repeat("?", asked)+strings.Repeat("x", 5000))
+		s.log.await(t, `error: question longer than 4096 bytes$`)
+		for range 10 {
+			conn.Write([]byte("y"))
+		}
+		got, err := io.Copy(io.Discard, conn)
+		if want := int64(asked * len("Error: unknown aphorism.")); got != want {
+			t.Errorf("read %d bytes, %v; want %d", got, err, want)
+		}
+	})
+}
+
 // The same where one read brings both, more answers than the kernel takes at once
 // and the question too long. With the buffer that the loops have that cannot be.
 func TestQuestionTooLongBehindAnswersUnsent(t *testing.T) {

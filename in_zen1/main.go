@@ -23,5 +23,9 @@ func main() {
 		log.Fatal(err)
 	}
 	os.Stdin.Close() // conn has a copy
+	if conn.RemoteAddr() == nil {
+		log.Print("standard input is not connected: its client has gone, or inetd.conf says wait")
+		return
+	}
 	zen.HandleConversation(conn)
 }

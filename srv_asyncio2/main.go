@@ -62,7 +62,11 @@ func (s *stream) Write(data []byte) (int, error) {
 }
 
 func (s *stream) RemoteAddr() net.Addr { return s.peer }
-func (s *stream) Close() error         { return s.loop.poller.Close(s.socket) }
+
+func (s *stream) Close() error {
+	s.loop.poller.Close(s.socket)
+	return nil
+}
 
 // A loop runs coroutines, each in its turn: one runs until it waits, and
 // meanwhile no other does. So nothing here needs a lock.

@@ -40,7 +40,7 @@ func RedirectOutput() {
 
 // openLog opens the log file, to append to. Anybody can put something else in
 // its place in /tmp: it follows no link, waits for no pipe, and writes to
-// nothing but a file.
+// nothing but a file that has no other name.
 func openLog() error {
 	const flags = syscall.O_WRONLY | syscall.O_APPEND | syscall.O_CREAT | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 	fd, err := syscall.Open(logFile, flags, 0o644)
@@ -48,7 +48,7 @@ func openLog() error {
 		return err
 	}
 	var status syscall.Stat_t
-	if err := syscall.Fstat(fd, &status); err != nil || status.Mode&syscall.S_IFMT != syscall.S_IFREG {
+	if err := syscall.Fstat(fd, &status); err != nil || status.Mode&syscall.S_IFMT != syscall.S_IFREG || status.Nlink != 1 {
 		syscall.Close(fd)
 		return syscall.EINVAL
 	}

@@ -24,7 +24,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // MaxQuestion is the length in bytes, its '?' included, of the longest question
@@ -34,6 +36,10 @@ const MaxQuestion = 4096
 // thinkingTime simulates an expensive operation: every answer takes that long.
 // Raise it, rebuild a server, and see who waits.
 const thinkingTime = 0 * time.Second
+
+// LingerTime is how long a server that hangs up on a client that is still sending
+// throws away what comes: time for the answers on their way to arrive.
+const LingerTime = time.Second
 
 // Aphorisms maps the questions that have an answer to their answers.
 var Aphorisms = map[string]string{
@@ -152,8 +158,8 @@ func ParseCommandLine(description string) (address string) {
 	for flag.Parse(); flag.NArg() > 0; flag.CommandLine.Parse(flag.Args()[1:]) {
 		hosts = append(hosts, flag.Arg(0))
 	}
-	if len(hosts) != 1 {
-		fmt.Fprintf(flag.CommandLine.Output(), "one host is wanted, got %d: %q\n", len(hosts), hosts)
+	if len(hosts) != 1 || strings.ContainsFunc(hosts[0], unicode.IsControl) {
+		fmt.Fprintf(flag.CommandLine.Output(), "one host is wanted, not %q\n", hosts)
 		flag.Usage()
 		os.Exit(2)
 	}
@@ -242,7 +248,7 @@ func HandleConversation(conn Conn) {
 		// takes along the answers still on their way. So say that there will be
 		// no more, and for a moment throw away what comes.
 		tcp.CloseWrite()
-		tcp.SetReadDeadline(time.Now().Add(time.Second))
+		tcp.SetReadDeadline(time.Now().Add(LingerTime))
 		io.Copy(io.Discard, tcp)
 	}
 }

@@ -113,18 +113,8 @@ func (s Socket) Accept() (Socket, net.Addr, error) {
 	return Socket(fd), address(from), nil
 }
 
-// Close closes the socket. What has arrived and was not wanted is read first: to
-// close with bytes unread is to reset the connection, and a reset takes along
-// the answers still on their way.
-func (s Socket) Close() error {
-	unwanted := make([]byte, 4096)
-	for range 256 { // and no more: the client may be sending without end
-		if n, _ := s.Recv(unwanted); n == 0 {
-			break
-		}
-	}
-	return os.NewSyscallError("close", syscall.Close(int(s)))
-}
+// Close closes the socket at once. [Poller.Close] is what a client deserves.
+func (s Socket) Close() error { return os.NewSyscallError("close", syscall.Close(int(s))) }
 
 // retry calls call again when a signal has interrupted it: Go's scheduler sends
 // its threads signals of its own.
@@ -136,7 +126,7 @@ func retry(call func() (int, error)) (n int, err error) {
 	}
 }
 
-// address returns sa as package net would.
+// address returns sa as package net would, but for a zone, which is a number.
 func address(sa syscall.Sockaddr) net.Addr {
 	var ip netip.Addr
 	var port int
@@ -157,7 +147,15 @@ type Poller struct {
 	fd      int // of the kernel's own list of the sockets
 	ready   []readiness
 	backoff zen.Backoff
-	paused  map[Socket]time.Time // until when
+	timers  map[Socket]timer
+	next    time.Time // no timer is due before, if there are any
+}
+
+// A timer is what is to be done with a socket at some time: to close it, or to
+// watch it again.
+type timer struct {
+	due     time.Time
+	closing bool
 }
 
 // A readiness is one event that the kernel reported.
@@ -186,11 +184,11 @@ func New(listener net.Listener) (*Poller, Socket, error) {
 		return nil, 0, err
 	}
 	listener.Close()
-	p := &Poller{paused: map[Socket]time.Time{}}
+	p := &Poller{timers: map[Socket]timer{}}
 	if p.fd, err = create(); err == nil {
 		err = p.Register(Socket(fd), Readable)
 	}
-	return p, Socket(fd), err
+	return p, Socket(fd), os.NewSyscallError("create poller", err)
 }
 
 // Register begins to watch s for event. It fails where the kernel has no room
@@ -210,7 +208,12 @@ func (p *Poller) Unregister(s Socket) {
 	if err := p.remove(s); err != nil {
 		panic(err) // s is not registered: the caller's mistake
 	}
-	delete(p.paused, s)
+	p.forget(s)
+}
+
+// forget drops what is to be done with s, and what is known of it.
+func (p *Poller) forget(s Socket) {
+	delete(p.timers, s)
 	for i := range p.ready {
 		if p.ready[i].socket == s {
 			p.ready[i].event = 0
@@ -221,7 +224,16 @@ func (p *Poller) Unregister(s Socket) {
 // Pause does not watch s for a while, and then for [Readable]. The loop goes on.
 func (p *Poller) Pause(s Socket, while time.Duration) {
 	p.Modify(s, 0)
-	p.paused[s] = time.Now().Add(while)
+	p.after(while, s, false)
+}
+
+// after sets the timer of s.
+func (p *Poller) after(while time.Duration, s Socket, closing bool) {
+	due := time.Now().Add(while)
+	if len(p.timers) == 0 || due.Before(p.next) {
+		p.next = due
+	}
+	p.timers[s] = timer{due, closing}
 }
 
 // Accept returns the next client of listener, watched for [Readable] and the
@@ -246,10 +258,30 @@ func (p *Poller) Accept(listener Socket) (client Socket, address net.Addr, ok bo
 	return client, address, true
 }
 
-// Close stops watching s and closes it.
-func (p *Poller) Close(s Socket) error {
+// Close closes s and yields no more events of it. Where the client has not closed
+// its side, and may still be sending, s lingers: the client is told that there
+// will be no more, and for [zen.LingerTime] what it sends is thrown away. To close
+// at once would reset the connection, and with it the answers on their way.
+func (p *Poller) Close(s Socket) {
+	if p.discard(s) {
+		return
+	}
+	p.forget(s)
+	p.Modify(s, Readable)
+	syscall.Shutdown(int(s), syscall.SHUT_WR)
+	p.after(zen.LingerTime, s, true)
+}
+
+// discard throws away what a client sends that nobody listens to any more, and
+// closes s when that has ended.
+func (p *Poller) discard(s Socket) (closed bool) {
+	var unwanted [4096]byte
+	if _, err := s.Recv(unwanted[:]); err == nil {
+		return false
+	}
 	p.Unregister(s)
-	return s.Close()
+	s.Close()
+	return true
 }
 
 // Events waits, and yields every event, turn after turn, until the loop over it
@@ -260,30 +292,46 @@ func (p *Poller) Events() iter.Seq2[Socket, Event] {
 			for i := 0; i < len(p.ready); i++ {
 				ready := p.ready[i]
 				p.ready[i].event = 0
-				if ready.event != 0 && !yield(ready.socket, ready.event) {
+				switch {
+				case ready.event == 0:
+				case p.timers[ready.socket].closing:
+					p.discard(ready.socket)
+				case !yield(ready.socket, ready.event):
 					return
 				}
 			}
 			p.ready = p.ready[:0]
-			if err := p.wait(p.resume()); err != nil && err != syscall.EINTR {
+			if err := p.wait(p.runTimers()); err != nil && err != syscall.EINTR {
 				panic(os.NewSyscallError("wait for events", err))
 			}
 		}
 	}
 }
 
-// resume watches again what has been paused for long enough, and returns how
-// long it is to the next such moment; less than 0 is for ever.
-func (p *Poller) resume() time.Duration {
-	var timeout time.Duration = -1
-	for s, until := range p.paused {
-		left := time.Until(until)
-		if left <= 0 {
-			delete(p.paused, s)
+// runTimers does what is due, and returns how long it is to the next timer; less
+// than 0 is for ever.
+func (p *Poller) runTimers() time.Duration {
+	if len(p.timers) == 0 {
+		return -1
+	}
+	now := time.Now()
+	if left := p.next.Sub(now); left > 0 {
+		return left
+	}
+	p.next = now.Add(time.Hour)
+	for s, timer := range p.timers {
+		switch {
+		case timer.due.After(now):
+			if timer.due.Before(p.next) {
+				p.next = timer.due
+			}
+		case timer.closing:
+			p.Unregister(s)
+			s.Close()
+		default:
+			delete(p.timers, s)
 			p.Modify(s, Readable)
-		} else if timeout < 0 || left < timeout {
-			timeout = left
 		}
 	}
-	return timeout
+	return p.runTimers()
 }

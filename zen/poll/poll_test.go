@@ -221,7 +221,8 @@ func TestReusedDescriptor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer newcomer.Close()
-	r.Poller.Close(other)
+	r.Unregister(other)
+	other.Close()
 	var fresh Socket
 	for ok := false; !ok; {
 		fresh, _, ok = r.Accept(r.listener)
@@ -248,7 +249,8 @@ func TestUnregister(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expect(socket, Readable)
-	r.Poller.Close(socket)
+	r.Unregister(socket)
+	defer socket.Close()
 	defer func() {
 		if recover() == nil {
 			t.Error("Modify of a socket that is not registered did not panic")
@@ -290,10 +292,10 @@ func TestPause(t *testing.T) {
 		t.Error("nobody there after the pause")
 	}
 	r.Pause(r.listener, time.Hour)
-	r.Poller.Close(socket)
-	if timeout := r.resume(); timeout < time.Minute || timeout > time.Hour {
+	if timeout := r.runTimers(); timeout < time.Minute || timeout > time.Hour {
 		t.Errorf("the next wait takes up to %v", timeout)
 	}
+	r.Poller.Close(socket)
 }
 
 // Out of descriptors, Accept says so and pauses the listener. The client is
@@ -365,17 +367,66 @@ func TestInterrupted(t *testing.T) {
 	r.Poller.Close(socket)
 }
 
-// Closing with bytes unread does not take the answers along.
-func TestCloseDoesNotReset(t *testing.T) {
+// A client that is still sending when its socket is closed gets the answers that
+// it has not read, and the end; and the socket goes when the client does.
+func TestCloseLingers(t *testing.T) {
 	r := newRig(t)
 	conn, socket := r.dial()
 	io.WriteString(conn, strings.Repeat("x", 50_000))
 	r.expect(socket, Readable)
-	if _, err := socket.Send([]byte("Ugly.")); err != nil {
+	answers := bytes.Repeat([]byte("Ugly."), 100_000)
+	sent, err := socket.Send(answers)
+	if err != nil {
 		t.Fatal(err)
 	}
 	r.Poller.Close(socket)
-	if got, err := io.ReadAll(conn); string(got) != "Ugly." || err != nil {
+	io.WriteString(conn, "and another thing")
+	if got, err := io.ReadAll(conn); !bytes.Equal(got, answers[:sent]) || err != nil {
+		t.Errorf("the client read %d bytes, %v, want %d", len(got), err, sent)
+	}
+	conn.Close()
+	next, nextSocket := r.dial() // and no event of the one that lingers
+	for r.timers[socket].closing {
+		io.WriteString(next, "?")
+		r.expect(nextSocket, Readable)
+		r.recv(nextSocket, 1)
+	}
+	if _, err := socket.Recv(make([]byte, 1)); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("the socket is not closed: %v", err)
+	}
+	r.Poller.Close(nextSocket)
+}
+
+// A client that neither stops sending nor goes away is dropped in the end.
+func TestLingerEnds(t *testing.T) {
+	r := newRig(t)
+	conn, socket := r.dial()
+	begin := time.Now()
+	r.Poller.Close(socket)
+	if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
 		t.Errorf("the client read %q, %v", got, err)
+	}
+	r.Pause(r.listener, 10*time.Millisecond) // an earlier timer does not hold up the other
+	for len(r.timers) > 0 {
+		io.WriteString(conn, "x")
+		timeout := r.runTimers()
+		if timeout < 0 {
+			break
+		}
+		if err := r.wait(timeout); err != nil && err != syscall.EINTR {
+			t.Fatal(err)
+		}
+		for _, ready := range r.ready {
+			if ready.socket == socket && r.timers[socket].closing {
+				r.discard(socket)
+			}
+		}
+		r.ready = r.ready[:0]
+	}
+	if waited := time.Since(begin); waited < time.Second {
+		t.Errorf("dropped after %v", waited)
+	}
+	if _, err := socket.Recv(make([]byte, 1)); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("the socket is not closed: %v", err)
 	}
 }
