@@ -38,7 +38,7 @@ func BenchmarkServers(b *testing.B) {
 }
 
 func benchmarkServer(b *testing.B, server server, path string) {
-	counts := []int{1, 16, 256}
+	counts := []int{1, 4, 16, 256}
 	switch server.atOnce {
 	case 1:
 		counts = []int{1}

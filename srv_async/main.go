@@ -36,14 +36,6 @@ func serve(tcp net.Listener) error {
 	clients := map[poll.Socket]*client{}
 	data := make([]byte, 4096)
 
-	// Everything about a client is forgotten at the moment it is closed: the
-	// kernel gives its number to the next one.
-	hangUp := func(socket poll.Socket, err error) {
-		clients[socket].conversation.Close(err)
-		delete(clients, socket)
-		poller.Close(socket)
-	}
-
 	for socket, event := range poller.Events() {
 		c := clients[socket]
 		switch {
@@ -72,17 +64,22 @@ func serve(tcp net.Listener) error {
 			if len(c.answers) > 0 {
 				next = poll.Writable
 			}
+			if err == nil && len(c.answers) == 0 {
+				err = c.err
+			}
 			switch {
 			case err != nil:
-				hangUp(socket, err)
-			case c.err != nil && len(c.answers) == 0:
-				hangUp(socket, c.err)
+				// Everything about a client is forgotten at the moment it is
+				// closed: the kernel gives its number to the next one.
+				c.conversation.Close(err)
+				delete(clients, socket)
+				poller.Close(socket)
 			case next != event:
 				poller.Modify(socket, next)
 			}
 		}
 	}
-	return nil
+	return nil // not reached
 }
 
 func main() {

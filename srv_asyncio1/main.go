@@ -29,7 +29,7 @@ type zenServer struct {
 
 func (z *zenServer) connectionMade(transport *transport) {
 	z.transport = transport
-	z.conversation = zen.NewConversation(transport.peer)
+	z.conversation = zen.NewConversation(transport.address)
 }
 
 func (z *zenServer) dataReceived(data []byte) {
@@ -58,17 +58,18 @@ type protocol interface {
 // A transport is what a protocol sees of its connection. Neither of its methods
 // waits: the loop does the work when the protocol's method has returned.
 type transport struct {
-	peer     net.Addr
+	address  net.Addr
 	protocol protocol
-	unsent   []byte
-	err      error // why to close once unsent has been sent
+	unsent   []byte // data written and not sent yet
+	err      error  // why to close once unsent has been sent
 }
 
-// write sends data, some time. While some of it is unsent, no more is received:
-// a client that does not read cannot make it grow.
+// write has data sent, now or later. While some of it is unsent, no more is
+// received: a client that does not read cannot make it grow.
 func (t *transport) write(data []byte) { t.unsent = append(t.unsent, data...) }
 
-// close closes the connection once all is sent, and tells connectionLost why.
+// close closes the connection once all is sent, and tells connectionLost why:
+// err, which is not nil.
 func (t *transport) close(err error) { t.err = err }
 
 // serve is the loop. newProtocol makes the protocol of each new connection.
@@ -84,11 +85,11 @@ func serve(tcp net.Listener, newProtocol func() protocol) error {
 		t := transports[socket]
 		switch {
 		case socket == listener:
-			newcomer, peer, ok := poller.Accept(listener)
+			newcomer, address, ok := poller.Accept(listener)
 			if !ok {
 				continue
 			}
-			socket, t = newcomer, &transport{peer: peer, protocol: newProtocol()}
+			socket, t = newcomer, &transport{address: address, protocol: newProtocol()}
 			transports[socket] = t
 			t.protocol.connectionMade(t)
 		case event == poll.Readable:
@@ -120,7 +121,7 @@ func serve(tcp net.Listener, newProtocol func() protocol) error {
 			poller.Modify(socket, next)
 		}
 	}
-	return nil
+	return nil // not reached
 }
 
 func main() {

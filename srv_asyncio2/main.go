@@ -8,7 +8,7 @@
 // writes as if it were alone. Python has to write it again, for there every
 // function down to the read must say that it can be suspended; a coroutine of Go
 // is suspended with all of its stack, and the code that stands on it cannot
-// tell. The lines to look at are the two that say await.
+// tell. The lines to look at are the calls of await.
 //
 // This is what Go does for every goroutine that waits for the network, inside
 // its runtime. So nobody writes it by hand: srv_legacy is the same server.
@@ -32,10 +32,10 @@ func handle(s *stream) { zen.HandleConversation(s) }
 // A stream is a client's socket as its coroutine sees it: one that can be waited
 // for.
 type stream struct {
-	loop   *loop
-	socket poll.Socket
-	peer   net.Addr
-	await  func(poll.Event) // suspends the coroutine until socket is ready
+	poller  *poll.Poller
+	socket  poll.Socket
+	address net.Addr
+	await   func(poll.Event) // suspends the coroutine until socket is ready
 }
 
 // Read waits for something to arrive.
@@ -61,18 +61,20 @@ func (s *stream) Write(data []byte) (int, error) {
 	}
 }
 
-func (s *stream) RemoteAddr() net.Addr { return s.peer }
+func (s *stream) RemoteAddr() net.Addr { return s.address }
 
 func (s *stream) Close() error {
-	s.loop.poller.Close(s.socket)
+	s.poller.Close(s.socket)
 	return nil
 }
 
 // A loop runs coroutines, each in its turn: one runs until it waits, and
 // meanwhile no other does. So nothing here needs a lock.
 type loop struct {
-	poller     *poll.Poller
-	coroutines map[poll.Socket]func() (poll.Event, bool) // resumes it; what it waits for next, or false: it has ended
+	poller *poll.Poller
+	// By the socket that it waits for, what resumes a coroutine, and returns what
+	// it waits for next, or false where it has ended.
+	coroutines map[poll.Socket]func() (poll.Event, bool)
 }
 
 // spawn starts a coroutine that waits for socket, which it will close.
@@ -96,9 +98,9 @@ func (l *loop) step(socket poll.Socket, event poll.Event) {
 	}
 }
 
-// serve accepts clients, in a coroutine too, and runs the loop. handle is each
+// serve accepts clients, in a coroutine too, and runs the loop. converse is each
 // client's coroutine, and closes its stream.
-func serve(tcp net.Listener, handle func(s *stream)) error {
+func serve(tcp net.Listener, converse func(s *stream)) error {
 	poller, listener, err := poll.New(tcp)
 	if err != nil {
 		return err
@@ -107,9 +109,9 @@ func serve(tcp net.Listener, handle func(s *stream)) error {
 	l.spawn(listener, func(await func(poll.Event)) {
 		for {
 			await(poll.Readable)
-			if newcomer, peer, ok := poller.Accept(listener); ok {
+			if newcomer, address, ok := poller.Accept(listener); ok {
 				l.spawn(newcomer, func(await func(poll.Event)) {
-					handle(&stream{l, newcomer, peer, await})
+					converse(&stream{poller, newcomer, address, await})
 				})
 			}
 		}
@@ -117,11 +119,11 @@ func serve(tcp net.Listener, handle func(s *stream)) error {
 	for socket, event := range poller.Events() {
 		l.step(socket, event)
 	}
-	return nil
+	return nil // not reached
 }
 
 func main() {
-	address := zen.ParseCommandLine("Coroutines on an event loop: any number of clients, one goroutine's time.")
+	address := zen.ParseCommandLine("Coroutines on an event loop: any number of clients, one at work at a time.")
 	listener := zen.Listen(address)
 	log.Fatal(serve(listener, handle))
 }

@@ -1,11 +1,11 @@
 //go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
 
 // Srv_asyncore uses the old reactor: each socket has a dispatcher, which is asked
-// what it wants to wait for, and told when it has come (listing 7-9).
+// what it wants to wait for, and told when it is ready (listing 7-9).
 //
-// In srv_asyncio1 the loop owns the buffers and the protocol sees data; here the
-// loop owns nothing, and every dispatcher does its own reading and writing. What
-// it wants next is not said but asked for: the lines to look at are readable and
+// In srv_asyncio1 the loop reads and writes, and the protocol sees data; here every
+// dispatcher keeps its own answers, and does its own reading and writing. What it
+// wants next is not said but asked for: the lines to look at are readable and
 // writable.
 package main
 
@@ -72,13 +72,13 @@ func serve(tcp net.Listener) error {
 	server := &zenServer{}
 	server.attach(reactor, reactor.listener, server)
 	reactor.run()
-	return nil
+	return nil // not reached
 }
 
 // The framework: what asyncore keeps out of sight.
 
 // A dispatcher stands for a socket. The reactor asks readable and writable what
-// it wants, and calls the others when that has come.
+// it wants, and calls the others when that is ready.
 type dispatcher interface {
 	readable() bool
 	writable() bool

@@ -53,7 +53,7 @@ func (s Server) serve(conn net.Conn) {
 		if reason := recover(); reason != nil {
 			log.Printf("Panic serving %v: %v\n%s", conn.RemoteAddr(), reason, debug.Stack())
 		}
-		conn.Close()
+		conn.Close() // again, if the Handler has: that does no harm
 	}()
 	s.Handler.Handle(conn)
 }

@@ -1,9 +1,9 @@
 // Srv_threaded is a multithreaded server: four workers share one listening
 // socket, so it serves four clients at a time (listing 7-4).
 //
-// Each worker runs what is the whole of srv_single. All four wait in Accept on
-// the same socket, and the kernel hands a new client to one that is free. The
-// fifth client is to them what the second is to srv_single.
+// Each worker runs what is the whole of srv_single. All that are free call Accept
+// on the same socket, and one of them gets the new client. The fifth client is to
+// them what the second is to srv_single.
 package main
 
 import (

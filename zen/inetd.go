@@ -25,7 +25,7 @@ func RedirectOutput() {
 		log.Fatalf("%s: standard input is no socket: let inetd start this program, as inetd.conf says", filepath.Base(os.Args[0]))
 	}
 	// The lowest descriptor that is free is the one to be opened, so each takes
-	// the place of the one just closed.
+	// the place of the one just closed. (Not every system has dup2.)
 	syscall.Close(1)
 	err := openLog()
 	if err != nil {

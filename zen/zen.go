@@ -5,9 +5,11 @@
 // each in turn, and nothing but the '?' says where one ends: TCP carries a
 // stream of bytes, so half a question may arrive alone, or a hundred at once.
 //
-// The rules live in [Conversation], which does no input or output of its own.
-// It is handed what has arrived and returns what is to be sent, so that a
-// server that waits in Read and one that must never wait keep the same rules.
+// The rules live in [Conversation], which touches no socket. It is handed what
+// has arrived and returns what is to be sent, so that a server that waits in Read
+// and one that must never wait keep the same rules. No rule sets a time limit: a
+// client that says nothing keeps its place as long as it likes.
+//
 // Below it stand the helpers of the servers that do wait: [Listener],
 // [AcceptConnectionsForever], [HandleConversation].
 package zen
@@ -107,13 +109,13 @@ func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// Close logs how the conversation ended: err is nil or io.EOF where the client
-// closed its side, or else what kept the server from reading, answering or
+// Close logs how the conversation ended: err is io.EOF where the client closed
+// its side, or else what kept the server from reading, answering or
 // sending. The connection is the caller's to close, after this: a client that
 // sees it closed can count on the line being in the log.
 func (c *Conversation) Close(err error) {
 	switch {
-	case err != nil && err != io.EOF:
+	case err != io.EOF:
 		log.Printf("Client %v error: %v", c.address, cause(err))
 	case len(c.question) > 0:
 		log.Printf("Client %v error: received %.40q then socket closed", c.address, c.question)
@@ -146,7 +148,6 @@ func ParseCommandLine(description string) (address string) {
 		return err
 	})
 	name := filepath.Base(os.Args[0])
-	flag.CommandLine.Init(name, flag.ExitOnError)
 	flag.Usage = func() {
 		fmt.Fprintf(flag.CommandLine.Output(), "usage: %s [flags] host\n%s\n", name, description)
 		fmt.Fprintln(flag.CommandLine.Output(), "  host\n    \tinterface of a server, '' for every one; server of a client, '' for this machine")
@@ -158,6 +159,7 @@ func ParseCommandLine(description string) (address string) {
 	for flag.Parse(); flag.NArg() > 0; flag.CommandLine.Parse(flag.Args()[1:]) {
 		hosts = append(hosts, flag.Arg(0))
 	}
+	// One with a line break in it would make two lines of an error.
 	if len(hosts) != 1 || strings.ContainsFunc(hosts[0], unicode.IsControl) {
 		fmt.Fprintf(flag.CommandLine.Output(), "one host is wanted, not %q\n", hosts)
 		flag.Usage()
@@ -204,7 +206,10 @@ type Backoff time.Duration
 func (b *Backoff) Failed(err error) time.Duration {
 	wait := min(max(2*time.Duration(*b), 5*time.Millisecond), time.Second)
 	*b = Backoff(wait)
-	log.Printf("Accept error: %v; retrying in %v", cause(err), wait)
+	if call := (*os.SyscallError)(nil); errors.As(err, &call) {
+		err = call.Err // accept or accept4, it is the same to the reader of a log
+	}
+	log.Printf("Accept error: %v; retrying in %v", err, wait)
 	return wait
 }
 
@@ -222,7 +227,7 @@ func AcceptConnectionsForever(listener net.Listener) error {
 }
 
 // A Conn is what a conversation needs of a connection. A [net.Conn] has it, and
-// so has any other stream that can make its caller wait.
+// so has any other stream whose Read and Write wait.
 type Conn interface {
 	io.ReadWriteCloser
 	RemoteAddr() net.Addr
@@ -246,7 +251,8 @@ func HandleConversation(conn Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok && err == errTooLong {
 		// To close with bytes unread is to reset the connection, and a reset
 		// takes along the answers still on their way. So say that there will be
-		// no more, and for a moment throw away what comes.
+		// no more, and for a moment throw away what comes. (package poll lingers
+		// by itself.)
 		tcp.CloseWrite()
 		tcp.SetReadDeadline(time.Now().Add(LingerTime))
 		io.Copy(io.Discard, tcp)

@@ -162,11 +162,11 @@ func TestCloseLogs(t *testing.T) {
 		err  error
 		want string
 	}{
-		{"", nil, "Client socket to 127.0.0.1:41285 has closed\n"},
+		{"", io.EOF, "Client socket to 127.0.0.1:41285 has closed\n"},
 		{"Simple is better than?", io.EOF, "Client socket to 127.0.0.1:41285 has closed\n"},
 		{"Simple is better than?Beau", io.EOF, "Client 127.0.0.1:41285 error: received \"Beau\" then socket closed\n"},
-		{"\nListening at 6.6.6.6:1060\x1b", nil, `Client 127.0.0.1:41285 error: received "\nListening at 6.6.6.6:1060\x1b" then socket closed` + "\n"},
-		{strings.Repeat("x", MaxQuestion), nil, `Client 127.0.0.1:41285 error: received "` + strings.Repeat("x", 40) + `" then socket closed` + "\n"},
+		{"\nListening at 6.6.6.6:1060\x1b", io.EOF, `Client 127.0.0.1:41285 error: received "\nListening at 6.6.6.6:1060\x1b" then socket closed` + "\n"},
+		{strings.Repeat("x", MaxQuestion), io.EOF, `Client 127.0.0.1:41285 error: received "` + strings.Repeat("x", 40) + `" then socket closed` + "\n"},
 		{"Beau", reset, "Client 127.0.0.1:41285 error: read: connection reset by peer\n"},
 		{"", errTooLong, "Client 127.0.0.1:41285 error: question longer than 4096 bytes\n"},
 	} {

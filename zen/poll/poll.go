@@ -50,7 +50,8 @@ import (
 	"fopnp/chapter07/zen"
 )
 
-// An Event says what can be done to a socket without waiting. It is a set.
+// An Event says what can be done to a socket without waiting. It is a set; who
+// watches for one of the two is told of that one alone.
 type Event uint8
 
 const (
@@ -106,8 +107,9 @@ func (s Socket) Accept() (Socket, net.Addr, error) {
 	if err != nil {
 		return 0, nil, os.NewSyscallError("accept", err)
 	}
-	// Answers are small and somebody waits for them, so each is sent at once.
-	// Whoever vanishes without a word is found out, in the end.
+	// Answers are small and somebody waits for them, so each is sent at once. And
+	// a client that vanishes without a word is found out, when the system's
+	// keepalive says so.
 	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
 	return Socket(fd), address(from), nil
@@ -185,15 +187,17 @@ func New(listener net.Listener) (*Poller, Socket, error) {
 	}
 	listener.Close()
 	p := &Poller{timers: map[Socket]timer{}}
-	if p.fd, err = create(); err == nil {
-		err = p.Register(Socket(fd), Readable)
+	if p.fd, err = create(); err != nil {
+		return nil, 0, os.NewSyscallError("create poller", err)
 	}
-	return p, Socket(fd), os.NewSyscallError("create poller", err)
+	return p, Socket(fd), p.Register(Socket(fd), Readable)
 }
 
 // Register begins to watch s for event. It fails where the kernel has no room
 // for one more.
-func (p *Poller) Register(s Socket, event Event) error { return p.add(s, event) }
+func (p *Poller) Register(s Socket, event Event) error {
+	return os.NewSyscallError("register", p.add(s, event))
+}
 
 // Modify watches s, which is registered, for event from now on.
 func (p *Poller) Modify(s Socket, event Event) {
@@ -239,7 +243,7 @@ func (p *Poller) after(while time.Duration, s Socket, closing bool) {
 // Accept returns the next client of listener, watched for [Readable] and the
 // caller's to Close, and its address. It is not ok where the client is gone
 // already. Nor is it where the system is out of descriptors: then Accept says
-// so, and pauses listener, a [zen.Backoff] long.
+// so, and pauses listener, a [zen.Backoff] long; to Modify listener would end that.
 func (p *Poller) Accept(listener Socket) (client Socket, address net.Addr, ok bool) {
 	client, address, err := listener.Accept()
 	if err == ErrWouldBlock {
@@ -285,7 +289,7 @@ func (p *Poller) discard(s Socket) (closed bool) {
 }
 
 // Events waits, and yields every event, turn after turn, until the loop over it
-// is left. An error is a mistake of this package, and a panic.
+// is left. It panics where the kernel refuses to wait: a mistake of this package.
 func (p *Poller) Events() iter.Seq2[Socket, Event] {
 	return func(yield func(Socket, Event) bool) {
 		for {

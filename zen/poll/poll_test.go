@@ -322,7 +322,7 @@ func TestAcceptShortage(t *testing.T) {
 	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before)
 	log.SetOutput(os.Stderr)
 
-	if ok || !strings.HasPrefix(lines.String(), "Accept error: accept: too many open files; retrying in 5ms\n") {
+	if ok || !strings.HasPrefix(lines.String(), "Accept error: too many open files; retrying in 5ms\n") {
 		t.Fatalf("accepted: %v; log: %s", ok, lines.String())
 	}
 	r.expectNothing()
