@@ -284,27 +284,6 @@ func TestAnswersBeforeTheQuestionTooLongOfATalker(t *testing.T) {
 	})
 }
 
-// The same where one read brings both, more answers than the kernel takes at once
-// and the question too long. With the buffer that the loops have that cannot be.
-func TestQuestionTooLongBehindAnswersUnsent(t *testing.T) {
-	for _, server := range servers {
-		if !strings.HasPrefix(server.name, "srv_async") || server.name == "srv_asyncio2" {
-			continue
-		}
-		dir := rebuild(t, server.name+"/main.go", "make([]byte, 4096)", "make([]byte, 65536)")
-		s := startProgram(t, server, program(dir, server.name))
-		conn := s.connect(t)
-		asked := flood(t, conn)
-		const last = 60_000
-		go io.WriteString(conn, strings.Repeat("?", last)+strings.Repeat("x", 5000))
-		got, err := io.Copy(io.Discard, conn)
-		if want := int64((asked + last) * len("Error: unknown aphorism.")); got != want {
-			t.Errorf("%s: read %d bytes of answers, %v; want %d", server.name, got, err, want)
-		}
-		s.log.await(t, `error: question longer than 4096 bytes$`)
-	}
-}
-
 // checkMemory fails if the server has ever had more memory than one client
 // could make it take.
 func (s *service) checkMemory(t *testing.T) {

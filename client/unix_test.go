@@ -1,11 +1,14 @@
-//go:build unix
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
 
 package main
 
 import (
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -47,4 +50,37 @@ func TestKilledClient(t *testing.T) {
 		s.log.await(t, "^Client socket to "+regexp.QuoteMeta(address)+" has closed$")
 		s.serveOne(t)
 	})
+}
+
+// Where one read brings both, more answers than the kernel takes at once and the
+// question too long, the client gets all of the answers. With the buffer that the
+// loops have that cannot be; whoever takes a larger one must not be surprised.
+func TestQuestionTooLongBehindAnswersUnsent(t *testing.T) {
+	for _, server := range servers {
+		if !strings.HasPrefix(server.name, "srv_async") || server.name == "srv_asyncio2" {
+			continue
+		}
+		dir := rebuild(t, server.name+"/main.go", "make([]byte, 4096)", "make([]byte, 65536)")
+		s := startProgram(t, server, program(dir, server.name))
+		s.signal(syscall.SIGSTOP)
+		// Small segments make the kernel take less at a time.
+		dialer := net.Dialer{Control: func(_, _ string, conn syscall.RawConn) error {
+			return conn.Control(func(fd uintptr) {
+				syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 536)
+			})
+		}}
+		conn, err := dialer.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		const asked = 20_000
+		send(t, conn, strings.Repeat("?", asked)+strings.Repeat("x", 5000))
+		s.signal(syscall.SIGCONT) // and it finds all of that at once
+		got, err := io.Copy(io.Discard, conn)
+		if want := int64(asked * len("Error: unknown aphorism.")); got != want || err != nil {
+			t.Errorf("%s: read %d bytes of answers, %v; want %d", server.name, got, err, want)
+		}
+		s.log.await(t, `error: question longer than 4096 bytes$`)
+	}
 }

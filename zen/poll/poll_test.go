@@ -231,6 +231,16 @@ func TestReusedDescriptor(t *testing.T) {
 		t.Fatalf("the newcomer has number %d, want %d again", fresh, other)
 	}
 	r.Poller.Close(socket) // nothing has an event from here on
+	another, err := net.Dial("tcp", r.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer another.Close()
+	r.expect(r.listener, Readable) // and not the event of the one before
+	if another, _, ok := r.Accept(r.listener); ok {
+		r.Unregister(another)
+		another.Close()
+	}
 	io.WriteString(newcomer, "!")
 	r.expect(fresh, Readable)
 	if got := r.recv(fresh, 100); got != "!" {
