@@ -58,9 +58,6 @@ func benchmarkServer(b *testing.B, server server, path string) {
 			benchmarkQuestions(b, s, 1)
 		})
 	}
-	if b.N > 1 {
-		return
-	}
 	var memory float64
 	var threads, ok = 0, false
 	b.Run(fmt.Sprintf("idle=%d", idle), func(b *testing.B) {
