@@ -199,8 +199,9 @@ func (p *Poller) Register(s Socket, event Event) error {
 	return os.NewSyscallError("register", p.add(s, event))
 }
 
-// Modify watches s, which is registered, for event from now on.
+// Modify watches s, which is registered, for event from now on, and ends a Pause.
 func (p *Poller) Modify(s Socket, event Event) {
+	delete(p.timers, s)
 	if err := p.modify(s, event); err != nil {
 		panic(err) // s is not registered: the caller's mistake
 	}
@@ -333,7 +334,6 @@ func (p *Poller) runTimers() time.Duration {
 			p.Unregister(s)
 			s.Close()
 		default:
-			delete(p.timers, s)
 			p.Modify(s, Readable)
 		}
 	}

@@ -301,6 +301,12 @@ func TestPause(t *testing.T) {
 	if !ok {
 		t.Error("nobody there after the pause")
 	}
+	r.Pause(socket, time.Millisecond)
+	r.Modify(socket, Writable) // it is this that counts, now and when the pause would be over
+	for r.expect(socket, Writable); time.Since(begin) < 2*pause; {
+		r.expect(socket, Writable)
+	}
+	r.Modify(socket, Readable)
 	r.Pause(r.listener, time.Hour)
 	if timeout := r.runTimers(); timeout < time.Minute || timeout > time.Hour {
 		t.Errorf("the next wait takes up to %v", timeout)
