@@ -121,48 +121,6 @@ free_port() {
 	stop
 }
 
-# logged N PATTERN: waits until N lines of the log of the inetd programs match.
-logged() {
-	local seconds=0
-	until [ "$(grep -c -e "$2" "$TMPDIR/zen.log")" -ge "$1" ]; do
-		[ "$((seconds += 1))" -le 30 ] || return
-		sleep 1
-	done
-}
-
-# served N: whether the log says that N clients came and left.
-served() {
-	logged "$1" 'has closed$' && cat "$TMPDIR/zen.log" &&
-		[ "$(grep -c '^Accepted connection from 127\.0\.0\.1:' "$TMPDIR/zen.log")" -eq "$1" ]
-}
-
-# new_log empties the log of the inetd programs.
-new_log() {
-	: >"$TMPDIR/zen.log"
-}
-
-# under_inetd: whether both programs answer under the machine's inetd and this
-# folder's inetd.conf, and in_zen2 leaves, and comes again for the next client.
-under_inetd() {
-	local port1060 port1061 user status
-	free_port && port1060=$port && free_port && port1061=$port
-	new_log
-	user=$(id -un)
-	if [ "$user" = root ]; then
-		user=nobody
-		chown nobody "$TMPDIR/zen.log" && chmod 711 "$TMPDIR" || return
-	fi
-	sed -e "s/^1060/$port1060/; s/^1061/$port1061/; s/brandon/$user/; s|/usr/bin/in_zen\([12]\) in_zen|$TMPDIR/in_zen\1 $TMPDIR/in_zen|" \
-		inetd.conf >"$TMPDIR/inetd.conf"
-	cat "$TMPDIR/inetd.conf"
-	start "$port1061 proto=tcp" inetd -d "$TMPDIR/inetd.conf" &&
-		within 30 answers "$port1060" && within 30 answers "$port1061" && answers "$port1060" && answers "$port1061" &&
-		served 4 && logged 1 'Waited 8 seconds' && answers "$port1061" && served 5
-	status=$?
-	stop
-	return "$status"
-}
-
 # within SECONDS COMMAND...: tries until the command succeeds.
 within() {
 	local seconds=$1
@@ -173,13 +131,46 @@ within() {
 	done
 }
 
+# logged N PATTERN: whether N lines of the log of the inetd programs match.
+logged() {
+	[ "$(grep -c -e "$2" "$TMPDIR/zen.log")" -ge "$1" ]
+}
+
+# served N: whether that log says, soon, that N clients came and left.
+served() {
+	within 30 logged "$1" 'has closed$' && cat "$TMPDIR/zen.log" &&
+		[ "$(grep -c '^Accepted connection from 127\.0\.0\.1:' "$TMPDIR/zen.log")" -eq "$1" ]
+}
+
+# under_inetd: whether both programs answer under the machine's inetd and this
+# folder's inetd.conf, and in_zen2 leaves, and comes again for the next client.
+under_inetd() {
+	local port1060 port1061 user status
+	free_port && port1060=$port && free_port && port1061=$port
+	: >"$TMPDIR/zen.log"
+	user=$(id -un)
+	if [ "$user" = root ]; then
+		user=nobody
+		chown nobody "$TMPDIR/zen.log" && chmod 711 "$TMPDIR" || return
+	fi
+	sed -e "s/^1060/$port1060/; s/^1061/$port1061/; s/brandon/$user/; s|/usr/bin/in_zen\([12]\) in_zen|$TMPDIR/in_zen\1 $TMPDIR/in_zen|" \
+		inetd.conf >"$TMPDIR/inetd.conf"
+	cat "$TMPDIR/inetd.conf"
+	start "$port1061 proto=tcp" inetd -d "$TMPDIR/inetd.conf" &&
+		within 30 answers "$port1060" && within 30 answers "$port1061" && answers "$port1060" && answers "$port1061" &&
+		served 4 && within 30 logged 1 'Waited 8 seconds' && answers "$port1061" && served 5
+	status=$?
+	stop
+	return "$status"
+}
+
 # under_systemd PROGRAM FLAG...: whether the program answers under
 # systemd-socket-activate.
 under_systemd() {
 	local program=$1 status
 	shift
 	free_port
-	new_log
+	: >"$TMPDIR/zen.log"
 	start '^Listening on ' systemd-socket-activate --inetd "$@" -l "127.0.0.1:$port" "$TMPDIR/$program" &&
 		answers "$port" && answers "$port" && served 2
 	status=$?

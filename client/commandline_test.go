@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os/exec"
@@ -137,19 +138,20 @@ func TestHosts(t *testing.T) {
 			{"localhost", `127\.0\.0\.1:(\d+)|\[::1\]:(\d+)`, "localhost"},
 			{"::1", `\[::1\]:(\d+)`, "::1"},
 		} {
-			if test.listen == "::1" && !hasIPv6() {
-				t.Logf("SKIPPED: %s at ::1, for this machine has no IPv6", name)
-				continue
-			}
-			s := newService(t, server{name: name})
-			s.run(t, program(bin, name), "-p", "0", test.listen)
-			match := s.log.await(t, `^Listening at (?:`+test.address+`)$`)
-			port := strings.Join(match[1:], "")
-			stdout, stderr, status := run(t, "client", test.dial, "-p", port)
-			if sorted(stdout) != threeAnswers || status != 0 {
-				t.Errorf("client %q of %s %q: status %d\n%s%s", test.dial, name, test.listen, status, stdout, stderr)
-			}
-			s.log.await(t, `^Accepted connection from (127\.0\.0\.1|\[::1\]):\d+$`)
+			t.Run(fmt.Sprintf("%s at %q, %q", name, test.listen, test.dial), func(t *testing.T) {
+				if test.listen == "::1" && !hasIPv6() {
+					t.Skip("SKIPPED: this machine has no IPv6")
+				}
+				s := newService(t, server{name: name})
+				s.run(t, program(bin, name), "-p", "0", test.listen)
+				match := s.log.await(t, `^Listening at (?:`+test.address+`)$`)
+				port := strings.Join(match[1:], "")
+				stdout, stderr, status := run(t, "client", test.dial, "-p", port)
+				if sorted(stdout) != threeAnswers || status != 0 {
+					t.Errorf("status %d\n%s%s", status, stdout, stderr)
+				}
+				s.log.await(t, `^Accepted connection from (127\.0\.0\.1|\[::1\]):\d+$`)
+			})
 		}
 	}
 }

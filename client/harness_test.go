@@ -137,6 +137,12 @@ func rebuild(t testing.TB, file string, oldnew ...string) (dir string) {
 	return dir
 }
 
+// rebuildPanicking compiles programs that panic when they are asked "Panic?".
+func rebuildPanicking(t testing.TB) (dir string) {
+	t.Helper()
+	return rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
+}
+
 // program returns the path of a program in dir.
 func program(dir, name string) string {
 	if runtime.GOOS == "windows" {
@@ -170,7 +176,7 @@ func (l *lineLog) read() (string, chan struct{}) {
 	return l.text.String(), l.changed
 }
 
-// await returns the submatches of the first n-th match of pattern in the log.
+// await waits until the log has a match of pattern, and returns its submatches.
 func (l *lineLog) await(t testing.TB, pattern string) []string {
 	t.Helper()
 	return l.awaitTimes(t, 1, pattern)

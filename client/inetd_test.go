@@ -149,8 +149,8 @@ func TestClientWhileLeaving(t *testing.T) {
 		s.log.awaitTimes(t, i+1, `^Waited 0.001 seconds`) // it has still to exit
 	}
 	for range 200 {
-		s.serveOne(t) // some while it waits, some while it leaves
-		time.Sleep(900 * time.Microsecond)
+		s.serveOne(t)
+		time.Sleep(900 * time.Microsecond) // so that some come while it waits, some while it leaves
 	}
 }
 
@@ -183,30 +183,23 @@ func TestNothingButAnswers(t *testing.T) {
 				}
 			})
 		}
-		t.Run(name+" with a symlink to a file for a log", func(t *testing.T) {
-			s := start(t, row(name))
-			victim := filepath.Join(t.TempDir(), "victim")
-			os.WriteFile(victim, []byte("precious"), 0o666)
-			if err := os.Symlink(victim, filepath.Join(s.dir, "zen.log")); err != nil {
-				t.Fatal(err)
-			}
-			s.exactAnswers(t)
-			if content, _ := os.ReadFile(victim); string(content) != "precious" {
-				t.Errorf("it wrote %q through the link", content)
-			}
-		})
-		t.Run(name+" with another name of a file for a log", func(t *testing.T) {
-			s := start(t, row(name))
-			victim := filepath.Join(s.dir, "victim")
-			os.WriteFile(victim, []byte("precious"), 0o666)
-			if err := os.Link(victim, filepath.Join(s.dir, "zen.log")); err != nil {
-				t.Fatal(err)
-			}
-			s.exactAnswers(t)
-			if content, _ := os.ReadFile(victim); string(content) != "precious" {
-				t.Errorf("it wrote %q to the file", content)
-			}
-		})
+		for what, link := range map[string]func(old, new string) error{
+			"a symlink to a file":    os.Symlink,
+			"another name of a file": os.Link,
+		} {
+			t.Run(name+" with "+what+" for a log", func(t *testing.T) {
+				s := start(t, row(name))
+				victim := filepath.Join(s.dir, "victim")
+				os.WriteFile(victim, []byte("precious"), 0o666)
+				if err := link(victim, filepath.Join(s.dir, "zen.log")); err != nil {
+					t.Fatal(err)
+				}
+				s.exactAnswers(t)
+				if content, _ := os.ReadFile(victim); string(content) != "precious" {
+					t.Errorf("it wrote %q to the file", content)
+				}
+			})
+		}
 		t.Run(name+" with nothing to write to", func(t *testing.T) {
 			dir := rebuild(t, "zen/inetd.go", "os.DevNull", `"/no/such/file"`)
 			s := startProgram(t, row(name), program(dir, name))
@@ -222,7 +215,7 @@ func TestNothingButAnswers(t *testing.T) {
 			s.log.await(t, `^Accepted connection from `)
 		})
 		t.Run(name+" that panics", func(t *testing.T) {
-			dir := rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
+			dir := rebuildPanicking(t)
 			s := startProgram(t, row(name), program(dir, name))
 			conn := s.connect(t)
 			ask(t, conn)

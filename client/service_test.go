@@ -166,12 +166,12 @@ func TestResets(t *testing.T) {
 			{"half-closed", func(conn *net.TCPConn) { send(t, conn, question); conn.CloseWrite() }},
 		} {
 			for range 5 {
+				t.Log("reset:", leave.state)
 				conn := s.connect(t)
 				leave.reset(conn)
 				reset(conn)
 				s.serveOne(t)
 			}
-			t.Log(leave.state, "survived")
 		}
 	})
 }
@@ -203,6 +203,7 @@ func TestClientThatNeverReads(t *testing.T) {
 		s := start(t, server)
 		sulker := s.connect(t)
 		asked := flood(t, sulker)
+		s.checkMemory(t)
 		if server.atOnce > 1 {
 			other := s.connect(t)
 			for range 100 {
@@ -441,7 +442,7 @@ func TestStopAndStartAgain(t *testing.T) {
 // A handler of srv_legacy that panics loses its own client, says so, and no other
 // client notices. Everywhere else the program ends.
 func TestPanickingHandler(t *testing.T) {
-	dir := rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
+	dir := rebuildPanicking(t)
 	eachServer(t, func(t *testing.T, server server) {
 		if server.underInetd() {
 			return // see TestNothingButAnswers

@@ -17,7 +17,7 @@ import (
 
 // The listing: what a user of the pattern writes.
 
-func handleZen(conn net.Conn) { zen.HandleConversation(conn) }
+func handle(conn net.Conn) { zen.HandleConversation(conn) }
 
 // The framework: what socketserver is in Python and net/http's server in Go.
 
@@ -61,5 +61,5 @@ func (s Server) serve(conn net.Conn) {
 func main() {
 	address := zen.ParseCommandLine("Threaded server: a goroutine for every client.")
 	listener := zen.Listen(address)
-	log.Fatal(Server{HandlerFunc(handleZen)}.Serve(listener))
+	log.Fatal(Server{HandlerFunc(handle)}.Serve(listener))
 }

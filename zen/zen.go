@@ -109,10 +109,10 @@ func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// Close logs how the conversation ended: err is io.EOF where the client closed
-// its side, or else what kept the server from reading, answering or
-// sending. The connection is the caller's to close, after this: a client that
-// sees it closed can count on the line being in the log.
+// Close logs how the conversation ended: err is io.EOF where the client closed its
+// side, or else what kept the server from reading, answering or sending. The
+// connection is the caller's to close, after this: a client that sees it closed
+// can count on the line being in the log.
 func (c *Conversation) Close(err error) {
 	switch {
 	case err != io.EOF:

@@ -62,8 +62,8 @@ func (r *rig) expectNothing() {
 	}
 }
 
-// dial returns the two ends of a connection.
-func (r *rig) dial() (*net.TCPConn, Socket) {
+// connect returns the client's end of a connection that is still to be accepted.
+func (r *rig) connect() *net.TCPConn {
 	r.Helper()
 	conn, err := net.Dial("tcp", r.address)
 	if err != nil {
@@ -71,12 +71,19 @@ func (r *rig) dial() (*net.TCPConn, Socket) {
 	}
 	r.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return conn.(*net.TCPConn)
+}
+
+// dial returns the two ends of a connection.
+func (r *rig) dial() (*net.TCPConn, Socket) {
+	r.Helper()
+	conn := r.connect()
 	r.expect(r.listener, Readable)
 	socket, address, ok := r.Accept(r.listener)
 	if !ok || address.String() != conn.LocalAddr().String() {
 		r.Fatalf("accepted %v, %v, want %v", address, ok, conn.LocalAddr())
 	}
-	return conn.(*net.TCPConn), socket
+	return conn, socket
 }
 
 func (r *rig) recv(socket Socket, size int) string {
@@ -216,11 +223,7 @@ func TestReusedDescriptor(t *testing.T) {
 	if socket == secondSocket {
 		other = firstSocket
 	}
-	newcomer, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer newcomer.Close()
+	newcomer := r.connect()
 	r.Unregister(other)
 	other.Close()
 	var fresh Socket
@@ -231,11 +234,7 @@ func TestReusedDescriptor(t *testing.T) {
 		t.Fatalf("the newcomer has number %d, want %d again", fresh, other)
 	}
 	r.Poller.Close(socket) // nothing has an event from here on
-	another, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer another.Close()
+	r.connect()
 	r.expect(r.listener, Readable) // and not the event of the one before
 	if another, _, ok := r.Accept(r.listener); ok {
 		r.Unregister(another)
@@ -276,11 +275,7 @@ func TestPause(t *testing.T) {
 	const pause = 200 * time.Millisecond
 	begin := time.Now()
 	r.Pause(r.listener, pause)
-	waiting, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer waiting.Close()
+	r.connect()
 	for range 100 {
 		io.WriteString(conn, "?")
 		if s, _, _ := r.next(); s == r.listener {
@@ -318,11 +313,7 @@ func TestPause(t *testing.T) {
 // there when there is a descriptor again.
 func TestAcceptShortage(t *testing.T) {
 	r := newRig(t)
-	conn, err := net.Dial("tcp", r.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	r.connect()
 	r.expect(r.listener, Readable)
 
 	var before syscall.Rlimit
