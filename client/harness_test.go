@@ -93,7 +93,7 @@ func TestMain(m *testing.M) {
 // have it too.
 func build(dir string, flags ...string) error {
 	args := []string{"build", "-o", dir + string(filepath.Separator),
-		"-ldflags", "-X fopnp/chapter07/zen.logFile=zen.log"} // in the folder that inetd starts it in
+		"-ldflags", "-X fopnp/chapter07/zen.LogFile=zen.log"} // in the folder that inetd starts it in
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			if setting.Key == "-race" {
@@ -140,7 +140,7 @@ func rebuild(t testing.TB, file string, oldnew ...string) (dir string) {
 // rebuildPanicking compiles programs that panic when they are asked "Panic?".
 func rebuildPanicking(t testing.TB) (dir string) {
 	t.Helper()
-	return rebuild(t, "zen/zen.go", "time.Sleep(thinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
+	return rebuild(t, "zen/zen.go", "time.Sleep(ThinkingTime)", `if string(question) == "Panic?" { panic("on purpose") }`)
 }
 
 // program returns the path of a program in dir.

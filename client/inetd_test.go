@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fopnp/chapter07/zen/poll"
+
 )
 
 // startInetd is a stand-in for inetd. For in_zen1 (nowait) it accepts each client
@@ -28,10 +29,7 @@ func (s *service) startInetd(t testing.TB, args ...string) {
 		t.Fatal(err)
 	}
 	s.address = tcp.Addr().String()
-	poller, listener, err := poll.New(tcp)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := tcp.(*net.TCPListener)
 	var running sync.WaitGroup
 	stop := make(chan struct{})
 	s.stopInetd = func() {
@@ -45,28 +43,41 @@ func (s *service) startInetd(t testing.TB, args ...string) {
 	running.Add(1)
 	go func() {
 		defer running.Done()
-		defer poller.Close(listener)
-		for range poller.Events() {
+		defer tcp.Close()
+		next := func() (*os.File, error) {
+			conn, err := listener.AcceptTCP()
+			if err != nil {
+				return nil, err
+			}
+			defer conn.Close()
+			return conn.File()
+		}
+		if s.name == "in_zen2" {
+			poller, err := poll.New(tcp)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			next = func() (*os.File, error) {
+				for range poller.Events() {
+					break
+				}
+				return listener.File()
+			}
+		}
+		for {
+			file, err := next()
 			select {
 			case <-stop:
 				return
 			default:
 			}
-			if s.name == "in_zen1" {
-				if client, _, ok := poller.Accept(listener); ok {
-					poller.Unregister(client)
-					s.spawn(t, client, args)
-				}
+			if err != nil {
 				continue
 			}
-			poller.Modify(listener, 0)
-			copied, err := syscall.Dup(int(listener))
-			if err != nil {
-				t.Error(err)
-				return
+			if ended := s.spawn(t, file, args); s.name == "in_zen2" {
+				<-ended
 			}
-			<-s.spawn(t, poll.Socket(copied), args)
-			poller.Modify(listener, poll.Readable)
 		}
 	}()
 
@@ -79,9 +90,8 @@ func (s *service) startInetd(t testing.TB, args ...string) {
 
 // spawn starts the command line with socket, which it closes here, as
 // descriptors 0, 1 and 2.
-func (s *service) spawn(t testing.TB, socket poll.Socket, args []string) chan struct{} {
+func (s *service) spawn(t testing.TB, file *os.File, args []string) chan struct{} {
 	command := exec.Command(args[0], args[1:]...)
-	file := os.NewFile(uintptr(socket), "socket")
 	defer file.Close()
 	command.Stdin, command.Stdout, command.Stderr = file, file, file
 	ended, err := s.begin(command)
@@ -142,7 +152,7 @@ func TestIdleTime(t *testing.T) {
 
 // A client that comes at the moment in_zen2 leaves is served by the next one.
 func TestClientWhileLeaving(t *testing.T) {
-	dir := rebuild(t, "in_zen2/main.go", "8 * time.Second", "time.Millisecond")
+	dir := rebuild(t, "in_zen2/main.go", "8 * time.Second", "time.Millisecond", "Waited 8 seconds", "Waited 0.001 seconds")
 	s := startProgram(t, row("in_zen2"), program(dir, "in_zen2"))
 	for i := range 50 {
 		s.serveOne(t)
@@ -288,7 +298,7 @@ func TestClientGoneBeforeTheStart(t *testing.T) {
 	err = command.Run()
 	socket.Close()
 	lines, _ := os.ReadFile(filepath.Join(command.Dir, "zen.log"))
-	if want := "standard input is not connected: its client has gone, or inetd.conf says wait\n"; string(lines) != want || err != nil {
+	if want := "Accepted connection from <nil>\nClient <nil> error: read: connection reset by peer\n"; string(lines) != want || err != nil {
 		t.Errorf("%v, log:\n%s", err, lines)
 	}
 }
@@ -297,7 +307,7 @@ func TestClientGoneBeforeTheStart(t *testing.T) {
 func TestStartedByHand(t *testing.T) {
 	for _, name := range []string{"in_zen1", "in_zen2"} {
 		stdout, stderr, status := run(t, name)
-		if want := name + ": standard input is no socket: let inetd start this program, as inetd.conf says\n"; stdout != "" || stderr != want || status != 1 {
+		if want := "standard input is not a socket; inetd starts this program (see inetd.conf)\n"; stdout != "" || stderr != want || status != 1 {
 			t.Errorf("%s: status %d\n%s%s", name, status, stdout, stderr)
 		}
 	}

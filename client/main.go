@@ -1,39 +1,38 @@
-// Client asks a Zen server its three questions, in random order, and prints
-// each with its answer (listing 7-2).
+// Client asks a Zen server its three questions, in random order, and prints each
+// with its answer (listing 7-2).
 //
-// It is the other end of every server here, and blocks like the simplest of
-// them: it writes a question, and waits until the answer's full stop has come.
+// It can ask every server here. It blocks, as the simplest of them does: it sends
+// a question, and waits for the answer before it sends the next one.
 package main
 
 import (
 	"bufio"
+	"bytes"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 
 	"fopnp/chapter07/zen"
 )
 
-// converse asks conn's server every question. To cause an error it hangs up
-// before the first one is whole.
 func converse(conn net.Conn, causeError bool) error {
-	questions := slices.Collect(maps.Keys(zen.Aphorisms))
+	questions := slices.Sorted(maps.Keys(zen.Aphorisms))
+	if causeError {
+		first := questions[0]
+		_, err := io.WriteString(conn, first[:len(first)-1])
+		return err
+	}
 	rand.Shuffle(len(questions), func(i, j int) {
 		questions[i], questions[j] = questions[j], questions[i]
 	})
-	if causeError {
-		first := questions[0]
-		_, err := fmt.Fprint(conn, first[:len(first)-1])
-		return err
-	}
 	answers := bufio.NewReader(conn)
 	for _, question := range questions {
-		fmt.Fprint(conn, question) // where this fails, so does the read
+		io.WriteString(conn, question) // if this fails, so does the read
 		answer, err := answers.ReadSlice('.')
 		if err != nil {
 			return fmt.Errorf("no answer to %q: %w", question, err)
@@ -41,7 +40,7 @@ func converse(conn net.Conn, causeError bool) error {
 		if _, err := fmt.Printf("%q %q\n", question, answer); err != nil {
 			return err
 		}
-		if strings.HasPrefix(string(answer), "Error") {
+		if bytes.HasPrefix(answer, []byte("Error")) {
 			return fmt.Errorf("the server does not know %q", question)
 		}
 	}
@@ -49,14 +48,14 @@ func converse(conn net.Conn, causeError bool) error {
 }
 
 func main() {
-	causeError := flag.Bool("e", false, "cause an error: hang up in mid-question")
+	causeError := flag.Bool("e", false, "cause an error: hang up in the middle of a question")
 	address := zen.ParseCommandLine("Client of the Zen-of-Python servers: asks three questions.")
 	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		log.Fatal(err)
+	if err == nil {
+		err = converse(conn, *causeError)
+		conn.Close()
 	}
-	defer conn.Close()
-	if err := converse(conn, *causeError); err != nil {
+	if err != nil {
 		log.Fatal(err)
 	}
 }

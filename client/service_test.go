@@ -549,7 +549,7 @@ func TestFloodDoesNotStarve(t *testing.T) {
 // thread for: the reason for threads. An event loop has one for all of them.
 func TestThinkingTime(t *testing.T) {
 	const thinking, clients = 100 * time.Millisecond, 8
-	dir := rebuild(t, "zen/zen.go", "thinkingTime = 0 * time.Second", "thinkingTime = 100 * time.Millisecond")
+	dir := rebuild(t, "zen/zen.go", "ThinkingTime = 0 * time.Second", "ThinkingTime = 100 * time.Millisecond")
 	eachServer(t, func(t *testing.T, server server) {
 		s := startProgram(t, server, program(dir, server.name))
 		begin := time.Now()

@@ -60,7 +60,11 @@ func TestQuestionTooLongBehindAnswersUnsent(t *testing.T) {
 		if !strings.HasPrefix(server.name, "srv_async") || server.name == "srv_asyncio2" {
 			continue
 		}
-		dir := rebuild(t, server.name+"/main.go", "make([]byte, 4096)", "make([]byte, 65536)")
+		file, old := server.name+"/main.go", "make([]byte, zen.MaxQuestion)"
+		if server.name == "srv_asyncio1" {
+			file, old = "zen/asyncio/asyncio.go", "make([]byte, 4096)"
+		}
+		dir := rebuild(t, file, old, "make([]byte, 65536)")
 		s := startProgram(t, server, program(dir, server.name))
 		s.signal(syscall.SIGSTOP)
 		// Small segments make the kernel take less at a time.

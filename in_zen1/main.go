@@ -1,31 +1,14 @@
-//go:build unix
-
-// In_zen1 answers a single client, whose socket is its standard input, output
-// and error: inetd runs one such process for each client (listing 7-10).
+// In_zen1 answers a single client, whose socket is its standard input, output and
+// error: inetd starts one such process for each client (listing 7-10).
 //
-// Under inetd "nowait" it is inetd that listens and accepts; the architecture of
-// srv_legacy, with processes, is there for the asking. The program is what is
-// left of a server without it: no address, no listener, no loop.
+// Under "nowait" inetd does what srv_legacy does: it listens, accepts, and starts
+// a process where srv_legacy starts a goroutine. What is left to the program is
+// one conversation. The line to look at is the last one.
 package main
 
-import (
-	"log"
-	"net"
-	"os"
-
-	"fopnp/chapter07/zen"
-)
+import "fopnp/chapter07/zen"
 
 func main() {
 	zen.RedirectOutput()
-	conn, err := net.FileConn(os.Stdin)
-	if err != nil {
-		log.Fatal(err)
-	}
-	os.Stdin.Close() // conn has a copy
-	if conn.RemoteAddr() == nil {
-		log.Print("standard input is not connected: its client has gone, or inetd.conf says wait")
-		return
-	}
-	zen.HandleConversation(conn)
+	zen.HandleConversation(zen.StdinConn())
 }

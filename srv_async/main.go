@@ -1,85 +1,71 @@
-//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
-
-// Srv_async is a raw asynchronous event loop: one goroutine serves any number of
-// clients at once, and waits for all of them in one place (listing 7-6).
+// Srv_async is an event loop written by hand: one goroutine serves any number of
+// clients, and waits for all of them in one place (listing 7-6).
 //
-// What a worker of srv_threaded keeps on its stack while it waits, who its
-// client is and how far it has got, stands here in plain sight, in a struct, by
-// socket. The line to look at is the one that says for: nowhere else does this
-// program wait.
+// A worker of srv_threaded has its client's state on its stack while it waits.
+// Here that state is in a struct, one for each client. The line to look at is the
+// one that says for: the program waits there and nowhere else.
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"log"
 	"net"
-	"slices"
 
 	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/poll"
 )
 
-// A client is all that there is to remember of one.
+// A client is what the server remembers of one client.
 type client struct {
 	conversation *zen.Conversation
-	answers      []byte // not sent yet
-	err          error  // why to hang up once they are
+	unsent       []byte // answers that are not sent yet
+	err          error  // why to hang up when they are
 }
 
-// serve is the loop. It is told what has happened, does what can be done about
-// it at once, and says what it wants to be told of next.
-func serve(tcp net.Listener) error {
-	poller, listener, err := poll.New(tcp)
+func serve(listener net.Listener) error {
+	poller, err := poll.New(listener)
 	if err != nil {
 		return err
 	}
 	clients := map[poll.Socket]*client{}
-	data := make([]byte, 4096)
-
+	data := make([]byte, zen.MaxQuestion)
+	var answers []byte // one buffer for all: each client is finished with it in its turn
 	for socket, event := range poller.Events() {
 		c := clients[socket]
 		switch {
 
-		// A new client is at the door: let it in, and remember it.
-		case socket == listener:
-			if newcomer, address, ok := poller.Accept(listener); ok {
+		// A new client: remember it, and wait for its first question.
+		case socket == poller.Listener:
+			if newcomer, address, ok := poller.Accept(); ok {
 				clients[newcomer] = &client{conversation: zen.NewConversation(address)}
 			}
+			continue
 
-		// A client has sent something, or hung up. Nothing is waiting to be sent
-		// to it, or this would not be watched for; so go on and answer.
+		// A client has sent something, or hung up: answer what it has asked.
 		case event == poll.Readable:
 			n, err := socket.Recv(data)
-			var tooLong error
-			c.answers, tooLong = c.conversation.AppendAnswers(c.answers, data[:n])
-			c.err = cmp.Or(tooLong, err)
-			fallthrough
+			answers, c.err = c.conversation.AppendAnswers(answers[:0], data[:n])
+			c.unsent = answers
+			c.err = cmp.Or(c.err, err)
+		}
 
-		// A client can take answers: send what it takes. While some are left the
-		// loop waits to send more, and does not read; then it reads again.
-		case event == poll.Writable:
-			n, err := socket.Send(c.answers)
-			c.answers = slices.Delete(c.answers, 0, n)
-			next := poll.Readable
-			if len(c.answers) > 0 {
-				next = poll.Writable
-			}
-			if err == nil && len(c.answers) == 0 {
-				err = c.err
-			}
-			switch {
-			case err != nil:
-				// Everything about a client is forgotten at the moment it is
-				// closed: the kernel gives its number to the next one.
-				c.conversation.Close(err)
-				delete(clients, socket)
-				poller.Close(socket)
-			case next != event:
-				poller.Modify(socket, next)
-			}
+		// Send what the client can take. Then wait to send the rest, or to read
+		// on, or hang up, and forget the client: its number may be the next one's.
+		n, err := socket.Send(c.unsent)
+		c.unsent = bytes.Clone(c.unsent[n:]) // nothing, unless the client reads too slowly
+		switch {
+		case err == nil && len(c.unsent) > 0:
+			poller.Modify(socket, poll.Writable)
+		case err == nil && c.err == nil:
+			poller.Modify(socket, poll.Readable)
+		default:
+			delete(clients, socket)
+			c.conversation.End(cmp.Or(err, c.err))
+			poller.HangUp(socket)
 		}
 	}
-	return nil // not reached
+	return poller.Err()
 }
 
 func main() {

@@ -1,9 +1,9 @@
-// Srv_single is the simplest possible server: single-threaded, it serves one
-// client at a time (listing 7-3).
+// Srv_single is the simplest possible server: it is single-threaded, and serves
+// one client at a time (listing 7-3).
 //
-// While it waits for its client's next question it can do nothing else. The
-// second client connects, for the kernel sees to that, and waits in the
-// kernel's queue until the first one leaves.
+// While it waits for its client's next question, it does nothing else. A second
+// client can connect, because the kernel accepts it into a queue, but gets no
+// answer until the first client leaves. The line to look at is the last one.
 package main
 
 import (

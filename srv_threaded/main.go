@@ -1,9 +1,10 @@
 // Srv_threaded is a multithreaded server: four workers share one listening
 // socket, so it serves four clients at a time (listing 7-4).
 //
-// Each worker runs what is the whole of srv_single. All that are free call Accept
-// on the same socket, and one of them gets the new client. The fifth client is to
-// them what the second is to srv_single.
+// Each worker does what srv_single does: it accepts a client, serves it until it
+// leaves, and accepts the next one. A fifth client waits, as the second client of
+// srv_single does. The line to look at is the one that says go: a goroutine takes
+// the place of Python's thread.
 package main
 
 import (
@@ -15,9 +16,6 @@ import (
 
 const workers = 4
 
-// serve runs the accept loop of srv_single in every worker. A goroutine
-// is what Go has in place of a thread; one that first calls
-// [runtime.LockOSThread] has a thread of the system to itself.
 func serve(listener net.Listener) error {
 	failed := make(chan error)
 	for range workers {

@@ -4,46 +4,46 @@ package zen
 
 import (
 	"log"
+	"net"
 	"os"
-	"path/filepath"
 	"syscall"
 )
 
-// logFile is where a program that inetd has started writes its log.
-var logFile = "/tmp/zen.log"
+// LogFile is the log of the programs under inetd.
+var LogFile = "/tmp/zen.log"
 
-// RedirectOutput sends standard output and standard error to /tmp/zen.log. It is
-// the first thing to do for a program that inetd has started, with the client's
-// socket as descriptors 0, 1 and 2: from here on nothing but answers can reach
-// the client, no log line and no panic. Where the file is not to be had the
-// service goes on without a log.
+// RedirectOutput sends standard output and standard error to [LogFile]. Inetd
+// starts a program with a socket as descriptors 0, 1 and 2, so a program calls
+// RedirectOutput before anything else: no log line and no panic message can then
+// reach a client. If the file cannot be opened, the program runs without a log.
 //
-// Started by hand, with no socket for standard input, the program has nobody to
-// serve; RedirectOutput then says what to do and exits with status 1.
+// If standard input is not a socket, a person has started the program.
+// RedirectOutput tells that person so, and exits with status 1.
 func RedirectOutput() {
+	log.SetFlags(0)
 	if stdin, err := os.Stdin.Stat(); err != nil || stdin.Mode()&os.ModeSocket == 0 {
-		log.Fatalf("%s: standard input is no socket: let inetd start this program, as inetd.conf says", filepath.Base(os.Args[0]))
+		log.Fatal("standard input is not a socket; inetd starts this program (see inetd.conf)")
 	}
-	// The lowest descriptor that is free is the one to be opened, so each takes
-	// the place of the one just closed. (Not every system has dup2.)
+	// Package syscall has no dup2 on some systems. A new descriptor is always the
+	// lowest that is free, so close 1, open the log, close 2 and duplicate it.
 	syscall.Close(1)
 	err := openLog()
 	if err != nil {
 		_, err = syscall.Open(os.DevNull, syscall.O_WRONLY, 0)
 	}
-	if err != nil { // there is no /dev: a socket that leads nowhere will do
+	if err != nil { // no /dev: an unconnected socket discards what is written too
 		syscall.Socket(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
 	}
 	syscall.Close(2)
 	syscall.Dup(1)
 }
 
-// openLog opens the log file, to append to. Anybody can put something else in
-// its place in /tmp: it follows no link, waits for no pipe, and writes to
-// nothing but a file that has no other name.
+// openLog opens LogFile for appending. In /tmp any user may have put something
+// else there, so openLog follows no link, does not block on a pipe, and accepts
+// only a regular file with a single name.
 func openLog() error {
 	const flags = syscall.O_WRONLY | syscall.O_APPEND | syscall.O_CREAT | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	fd, err := syscall.Open(logFile, flags, 0o644)
+	fd, err := syscall.Open(LogFile, flags, 0o644)
 	if err != nil {
 		return err
 	}
@@ -53,4 +53,49 @@ func openLog() error {
 		return syscall.EINVAL
 	}
 	return nil
+}
+
+// StdinConn returns the client's connection that inetd has passed as standard
+// input ("nowait" in inetd.conf). If it is another kind of socket, StdinConn logs
+// what is wrong and exits with status 1.
+func StdinConn() net.Conn {
+	conn := stdinSocket()
+	if stdinListens() {
+		log.Fatal("standard input is a listening socket; in inetd.conf, change wait to nowait")
+	}
+	return conn
+}
+
+// StdinListener returns the listening socket that inetd has passed as standard
+// input ("wait" in inetd.conf). If it is another kind of socket, StdinListener
+// logs what is wrong and exits with status 1.
+func StdinListener() Listener {
+	stdinSocket().Close() // closes a copy: standard input stays open
+	if !stdinListens() {
+		log.Fatal("standard input is a client's connection; in inetd.conf, change nowait to wait")
+	}
+	listener, err := net.FileListener(os.Stdin)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return Listener{TCPListener: listener.(*net.TCPListener)}
+}
+
+// stdinSocket returns a copy of the TCP socket that is standard input. The socket
+// may be listening: [net.FileConn] does not check.
+func stdinSocket() *net.TCPConn {
+	conn, err := net.FileConn(os.Stdin)
+	if err != nil {
+		log.Fatalf("standard input: expected a TCP socket: %v", err)
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		log.Fatalf("standard input: expected a TCP socket, got %s", conn.LocalAddr().Network())
+	}
+	return tcp
+}
+
+func stdinListens() bool {
+	listens, err := syscall.GetsockoptInt(syscall.Stdin, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
+	return err == nil && listens != 0
 }

@@ -3,6 +3,7 @@ package zen
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"io"
 	"log"
 	"math/rand/v2"
@@ -149,11 +150,13 @@ func captureLog(f func()) string {
 	var lines bytes.Buffer
 	log.SetOutput(&lines)
 	defer log.SetOutput(os.Stderr)
+	log.SetFlags(0)
+	defer log.SetFlags(log.LstdFlags)
 	f()
 	return lines.String()
 }
 
-func TestCloseLogs(t *testing.T) {
+func TestEndLogs(t *testing.T) {
 	address := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 41285}
 	reset := &net.OpError{Op: "read", Net: "tcp", Addr: address,
 		Err: os.NewSyscallError("read", errors.New("connection reset by peer"))}
@@ -173,7 +176,7 @@ func TestCloseLogs(t *testing.T) {
 		got := captureLog(func() {
 			c := NewConversation(address)
 			c.AppendAnswers(nil, []byte(test.data))
-			c.Close(test.err)
+			c.End(test.err)
 		})
 		if want := "Accepted connection from 127.0.0.1:41285\n" + test.want; got != want {
 			t.Errorf("%q, %v:\n%swant\n%s", test.data, test.err, got, want)
@@ -223,33 +226,50 @@ func TestHandleConversationReadsAndWrites(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	var waits []time.Duration
-	lines := captureLog(func() {
-		var b Backoff
-		for range 10 {
-			waits = append(waits, b.Failed(errors.New("too many open files")))
-		}
-	})
-	if waits[0] != 5*time.Millisecond || waits[1] != 10*time.Millisecond || waits[9] != time.Second {
-		t.Error(waits)
-	}
-	if first, _, _ := strings.Cut(lines, "\n"); first != "Accept error: too many open files; retrying in 5ms" {
-		t.Error(first)
-	}
+func listen(t *testing.T) (listener Listener) {
+	captureLog(func() { listener = Listen("127.0.0.1:0") })
+	t.Cleanup(func() { listener.Close() })
+	return listener
 }
 
-// Accept must tell a deadline, which says that it is temporary, from a shortage,
-// and both from a listener that is closed.
-func TestListenerEnds(t *testing.T) {
-	var listener Listener
-	captureLog(func() { listener = Listen("127.0.0.1:0") })
-	listener.SetDeadline(time.Now())
-	if err := AcceptConnectionsForever(listener); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("after the deadline: %v", err)
+// A listener that has timed out or is closed is not a shortage.
+func TestAcceptFails(t *testing.T) {
+	listener := listen(t)
+	listener.Timeout = time.Millisecond
+	for range 2 {
+		if err := AcceptConnectionsForever(listener); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after the timeout: %v", err)
+		}
 	}
 	listener.Close()
 	if err := AcceptConnectionsForever(listener); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after Close: %v", err)
+	}
+}
+
+// A client that silently keeps its place keeps no buffer.
+func TestQuestionIsForgotten(t *testing.T) {
+	c := &Conversation{}
+	c.AppendAnswers(nil, bytes.Repeat([]byte("x"), MaxQuestion-1))
+	if cap(c.question) != MaxQuestion {
+		t.Errorf("a buffer of %d bytes, want %d", cap(c.question), MaxQuestion)
+	}
+	c.AppendAnswers(nil, []byte("?"))
+	if c.question != nil {
+		t.Errorf("a buffer of %d bytes when the question is complete", cap(c.question))
+	}
+	c.AppendAnswers(nil, []byte("Simple is better than?"))
+	if c.question != nil {
+		t.Errorf("a buffer of %d bytes for a question that came whole", cap(c.question))
+	}
+}
+
+// To import the package changes nothing in the program that does.
+func TestImportChangesNothing(t *testing.T) {
+	if log.Flags() != log.LstdFlags {
+		t.Errorf("the flags of package log are %d", log.Flags())
+	}
+	if flag.Lookup("p") != nil {
+		t.Error("there is a flag -p")
 	}
 }

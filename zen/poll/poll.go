@@ -1,57 +1,37 @@
-//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
-
-// Package poll is the piece of an event loop that has to ask the operating
-// system: sockets that never make their caller wait, and a Poller that waits for
-// all of them at once. It stands where Python has its socket and select modules,
-// under listings 7-6 to 7-9. Go keeps the like inside its runtime, under every
-// [net.Conn].
+// Package poll waits for many sockets at once. It takes the place of Python's
+// select and socket modules in listings 7-6 to 7-9. Go's runtime has such an
+// event loop inside, under every [net.Conn]; this package is one that you can
+// read. It uses epoll on Linux, and kqueue on macOS and the BSDs.
 //
-// # What an event means
+// A program loops over [Poller.Events], and does for each event what can be done
+// without waiting. A [Poller] is level-triggered: an event is repeated in each
+// turn until its cause is gone. So a program calls Recv once for each Readable
+// event; if more has arrived than Recv took, there is another event. A client
+// that sends without a pause gets one Recv in a turn, as every other client.
 //
-// A Poller is level-triggered: as long as a socket can be read from (or written
-// to) without waiting, and is watched for it, every turn of the loop says so
-// again. So one Recv for each [Readable] is enough, whatever it leaves behind,
-// and one that floods the server gets no more of its time in a turn than one that
-// asks now and then. For the same reason a server must not watch for what it
-// does not want: a socket can nearly always be written to, so watch for
-// [Writable] only while there is something left to send.
+// Watch a socket for what you want from it, and no more. A socket is nearly
+// always Writable, so watch for that only while you have something to send. And
+// while you have something to send do not watch for Readable: a client that
+// sends questions and never reads the answers could otherwise fill your memory.
 //
-// Readable also means that the client has closed its side: Recv then returns
-// [io.EOF], after all that it sent before. And where the connection is broken
-// the socket is said to be ready for whatever it is watched for, so that the next
-// Recv or Send tells why. There is no event for a hangup to be handled before
-// the others: to obey it at once would be to lose what the client still said.
-//
-// Finish sending before you read more. A server that reads on while its answers
-// are waiting collects them without limit for a client that never reads.
-//
-// # Who owns a descriptor
-//
-// A [Socket] is a descriptor, which is a small number, and the kernel hands out
-// the lowest that is free. The moment a socket is closed its number may be the
-// next client's. So forget all that is filed under it at the moment you close
-// it, and close it with [Poller.Close], which forgets in this package too what
-// the kernel had to say of it.
-//
-// A Poller and its sockets are used by one goroutine.
+// All methods of a Poller and its sockets must be called by one goroutine.
 package poll
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net"
-	"net/netip"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
-
-	"fopnp/chapter07/zen"
 )
 
-// An Event says what can be done to a socket without waiting. It is a set; who
-// watches for one of the two is told of that one alone.
+// An Event says what a socket is ready for, or what it is watched for. It is a
+// set: Readable, Writable, both or 0. A connection that is broken is ready for
+// everything, so that the next Recv or Send returns the error.
 type Event uint8
 
 const (
@@ -59,283 +39,239 @@ const (
 	Writable                   // Send can take something
 )
 
-// A Socket is a descriptor of a non-blocking socket.
-type Socket int
+// A Socket is the descriptor of a socket that never blocks.
+//
+// Its number is free for the next client as soon as you close it, so forget
+// everything that you have stored under that number when you call
+// [Poller.HangUp].
+type Socket descriptor
 
-// ErrWouldBlock is what Accept returns where it would have to wait. Recv and Send
-// then have done nothing, and say so with 0 and no error: a server that is told
-// to try once too often does not take that for the end of a client.
-var ErrWouldBlock = errors.New("operation would block")
-
-// Recv reads into data what has arrived, and returns how much. Its errors are
-// [io.EOF] where the client has closed its side, and what broke the connection.
+// Recv reads what has arrived into data, and returns how many bytes. It returns
+// 0 and no error if nothing has arrived, io.EOF if the client has closed its
+// side, and another error if the connection is broken.
 func (s Socket) Recv(data []byte) (int, error) {
-	n, err := retry(func() (int, error) { return syscall.Read(int(s), data) })
-	switch {
-	case err == syscall.EAGAIN:
-		return 0, nil
-	case err == nil && n == 0:
+	n, err := syscall.Read(descriptor(s), data)
+	if n == 0 && err == nil && len(data) > 0 {
 		return 0, io.EOF
 	}
-	return max(n, 0), os.NewSyscallError("read", err)
+	return result("read", n, err)
 }
 
-// Send hands the kernel as much of data as it takes at once, and returns how
-// much that is. Its errors are what broke the connection.
+// Send gives data to the system, and returns how many bytes the system took. It
+// returns less than len(data) and no error if the system has no room for more,
+// and an error if the connection is broken.
 func (s Socket) Send(data []byte) (int, error) {
 	if len(data) == 0 {
 		return 0, nil
 	}
-	n, err := retry(func() (int, error) { return syscall.Write(int(s), data) })
-	if err == syscall.EAGAIN {
+	n, err := syscall.Write(descriptor(s), data)
+	return result("write", n, err)
+}
+
+// result returns what a system call has done. A call that would block or was
+// interrupted has done nothing; the event comes again.
+func result(call string, n int, err error) (int, error) {
+	if err == syscall.EAGAIN || err == syscall.EINTR {
 		return 0, nil
 	}
-	return max(n, 0), os.NewSyscallError("write", err)
+	return max(n, 0), os.NewSyscallError(call, err)
 }
 
-// Accept returns the next client of a listening socket, the caller's to close,
-// and its address. Its errors are [ErrWouldBlock] and a shortage.
-func (s Socket) Accept() (Socket, net.Addr, error) {
-	var from syscall.Sockaddr
-	fd, err := retry(func() (fd int, err error) {
-		fd, from, err = accept(int(s))
-		return fd, err
-	})
-	if err == syscall.EAGAIN || err == syscall.ECONNABORTED { // it came and went
-		return 0, nil, ErrWouldBlock
-	}
-	if err != nil {
-		return 0, nil, os.NewSyscallError("accept", err)
-	}
-	// Answers are small and somebody waits for them, so each is sent at once. And
-	// a client that vanishes without a word is found out, when the system's
-	// keepalive says so.
-	syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
-	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1)
-	return Socket(fd), address(from), nil
-}
-
-// Close closes the socket at once. [Poller.Close] is what a client deserves.
-func (s Socket) Close() error { return os.NewSyscallError("close", syscall.Close(int(s))) }
-
-// retry calls call again when a signal has interrupted it: Go's scheduler sends
-// its threads signals of its own.
-func retry(call func() (int, error)) (n int, err error) {
-	for {
-		if n, err = call(); err != syscall.EINTR {
-			return n, err
-		}
-	}
-}
-
-// address returns sa as package net would, but for a zone, which is a number.
-func address(sa syscall.Sockaddr) net.Addr {
-	var ip netip.Addr
-	var port int
-	switch sa := sa.(type) {
-	case *syscall.SockaddrInet4:
-		ip, port = netip.AddrFrom4(sa.Addr), sa.Port
-	case *syscall.SockaddrInet6:
-		ip, port = netip.AddrFrom16(sa.Addr).Unmap(), sa.Port
-		if sa.ZoneId != 0 {
-			ip = ip.WithZone(strconv.Itoa(int(sa.ZoneId)))
-		}
-	}
-	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(port)))
-}
-
-// A Poller waits until one of many sockets is ready.
+// A Poller waits for a listening socket and the clients that it accepts.
 type Poller struct {
-	fd      int // of the kernel's own list of the sockets
-	ready   []readiness
-	backoff zen.Backoff
-	timers  map[Socket]timer
-	next    time.Time // no timer is due before, if there are any
+	Listener Socket // the listening socket; Readable means that a client can be accepted
+
+	listener net.Listener  // keeps the descriptor of Listener open
+	queue    int           // the descriptor of epoll or kqueue
+	watched  []Event       // what each socket is watched for, by its number
+	events   events        // what the system reports in a turn
+	ready    []readiness   // the same, for sockets that are still open
+	handled  int           // events since the last call of runtime.Gosched
+	backoff  time.Duration // the next pause of Listener
+	timers   []timer       // the earliest first
+	err      error         // why Events has ended
 }
 
-// A timer is what is to be done with a socket at some time: to close it, or to
-// watch it again.
-type timer struct {
-	due     time.Time
-	closing bool
-}
-
-// A readiness is one event that the kernel reported.
 type readiness struct {
 	socket Socket
 	event  Event
 }
 
-// New returns a Poller and the socket of listener, which it takes over, to be
-// watched for [Readable]: a client is at the door.
-func New(listener net.Listener) (*Poller, Socket, error) {
-	// A descriptor of our own: the one of listener belongs to the runtime's event
-	// loop, and is closed with listener.
-	conn, err := listener.(syscall.Conn).SyscallConn()
+// New returns a Poller that watches listener, which must be a [net.TCPListener]
+// or embed one. From then on only the Poller may use it. New returns an error if
+// the system has neither epoll nor kqueue, or no descriptor left.
+func New(listener net.Listener) (*Poller, error) {
+	queue, err := open()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	var fd int
-	syscall.ForkLock.RLock()
-	controlErr := conn.Control(func(theirs uintptr) { fd, err = syscall.Dup(int(theirs)) })
+	p := &Poller{listener: listener, queue: queue, backoff: shortestPause}
+	if p.Listener, err = adopt(listener); err == nil {
+		err = p.add(p.Listener, Readable)
+	}
+	if err != nil {
+		syscall.Close(descriptor(queue))
+		return nil, err
+	}
+	return p, nil
+}
+
+// adopt returns the socket of listener. It sets on that socket the options that
+// its clients need: every client inherits them.
+func adopt(listener net.Listener) (Socket, error) {
+	tcp, ok := listener.(interface {
+		SyscallConn() (syscall.RawConn, error)
+		File() (*os.File, error)
+	})
+	if !ok {
+		return 0, fmt.Errorf("poll: expected a TCP listener, got %T", listener)
+	}
+	// Package net can set them all at once, but only on a connection: send without
+	// delay, and probe a silent client after 15 s. FileConn does not check that
+	// the socket is one.
+	file, err := tcp.File()
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var s Socket
+	err = raw.Control(func(fd uintptr) { s = Socket(fd) })
+	return s, err
+}
+
+// Events waits, and yields all events, turn after turn. It ends if the listening
+// socket or the Poller fails; Err then returns the reason.
+func (p *Poller) Events() iter.Seq2[Socket, Event] {
+	return func(yield func(Socket, Event) bool) {
+		for p.err == nil {
+			p.wait(p.runTimers())
+			for _, ready := range p.ready {
+				// The program may have closed the socket, or watch it for something
+				// else, since the wait: then it must not see this event.
+				watched := p.watched[ready.socket]
+				event := ready.event & watched
+				switch {
+				case event == 0:
+				case watched&lingering != 0:
+					p.endLinger(ready.socket)
+				case !yield(ready.socket, event):
+					return
+				}
+			}
+		}
+	}
+}
+
+// Err returns the error that has ended Events.
+func (p *Poller) Err() error { return p.err }
+
+// wait sets p.ready to the next events, or to none after timeout. A negative
+// timeout is forever.
+func (p *Poller) wait(timeout time.Duration) {
+	// If a goroutine runs for 10 ms, the runtime gives its processor away at each
+	// system call, and the loop pays for a thread to get it back. Gosched starts
+	// the 10 ms again.
+	if p.handled += len(p.ready); p.handled > 256 {
+		p.handled = 0
+		runtime.Gosched()
+	}
+	p.ready = p.ready[:0]
+	// macOS may return ETIMEDOUT when nothing is wrong.
+	if err := p.poll(timeout); err != nil && err != syscall.EINTR && err != syscall.ETIMEDOUT {
+		p.err = os.NewSyscallError("wait for events", err)
+	}
+}
+
+// Accept returns the next client, watched for Readable, and its address. The
+// program closes it with HangUp. If ok is false, there is no client: it has
+// already left, or accepting failed. If the system is out of descriptors or
+// memory, Accept logs that and pauses the listening socket, for 5 ms at first
+// and up to a second if that does not help. Any other failure ends Events.
+func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
+	client, from, err := accept(p.Listener)
 	if err == nil {
-		syscall.CloseOnExec(fd)
+		if err = p.add(client, Readable); err != nil {
+			p.close(client)
+		}
 	}
-	syscall.ForkLock.RUnlock()
-	if err = errors.Join(controlErr, os.NewSyscallError("dup", err)); err != nil {
-		return nil, 0, err
+	switch err {
+	case nil:
+		p.backoff = shortestPause
+		return client, tcpAddr(from), true
+	case syscall.EAGAIN, syscall.EINTR, syscall.ECONNABORTED: // nobody is there, or not any more
+	case syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP:
+		p.err = os.NewSyscallError("accept", err)
+	default:
+		p.pause(err)
 	}
-	listener.Close()
-	p := &Poller{timers: map[Socket]timer{}}
-	if p.fd, err = create(); err != nil {
-		return nil, 0, os.NewSyscallError("create poller", err)
-	}
-	return p, Socket(fd), p.Register(Socket(fd), Readable)
+	return 0, nil, false
 }
 
-// Register begins to watch s for event. It fails where the kernel has no room
-// for one more.
-func (p *Poller) Register(s Socket, event Event) error {
-	return os.NewSyscallError("register", p.add(s, event))
+// tcpAddr returns the address of a client as package net does, except that an
+// IPv6 zone is a number.
+func tcpAddr(from syscall.Sockaddr) *net.TCPAddr {
+	switch from := from.(type) {
+	case *syscall.SockaddrInet4:
+		return &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
+	case *syscall.SockaddrInet6:
+		address := &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
+		if from.ZoneId != 0 {
+			address.Zone = strconv.Itoa(int(from.ZoneId))
+		}
+		return address
+	}
+	return &net.TCPAddr{}
 }
 
-// Modify watches s, which is registered, for event from now on, and ends a Pause.
+// add starts to watch s for event.
+func (p *Poller) add(s Socket, event Event) error {
+	for len(p.watched) <= int(s) {
+		p.watched = append(p.watched, 0)
+	}
+	p.watched[s] = event
+	return p.control(addSocket, s, event)
+}
+
+// Modify sets what s is watched for. It makes a system call only if that changes.
 func (p *Poller) Modify(s Socket, event Event) {
-	delete(p.timers, s)
-	if err := p.modify(s, event); err != nil {
-		panic(err) // s is not registered: the caller's mistake
+	if p.watched[s] == event {
+		return
+	}
+	p.watched[s] = event
+	if err := p.control(modifySocket, s, event); err != nil {
+		p.err = os.NewSyscallError("watch", err)
 	}
 }
 
-// Unregister stops watching s, which is registered. No event of s is handed out
-// from here on, not even one that the kernel has reported already.
-func (p *Poller) Unregister(s Socket) {
-	if err := p.remove(s); err != nil {
-		panic(err) // s is not registered: the caller's mistake
+// HangUp forgets s and closes it. If the client is still sending, closing at once
+// would reset the connection, and the client would lose answers that it has not
+// read yet. So HangUp then tells the client that no more answers follow, and the
+// Poller discards what arrives until the client closes too, for a second at most.
+func (p *Poller) HangUp(s Socket) {
+	if s.discard() {
+		p.close(s)
+	} else {
+		p.linger(s)
 	}
-	p.forget(s)
 }
 
-// forget drops what is to be done with s, and what is known of it.
-func (p *Poller) forget(s Socket) {
-	delete(p.timers, s)
+// close closes s. Its number may be the next client's, so no event of this turn
+// may remain.
+func (p *Poller) close(s Socket) {
+	p.watched[s] = 0
 	for i := range p.ready {
 		if p.ready[i].socket == s {
 			p.ready[i].event = 0
 		}
 	}
-}
-
-// Pause does not watch s for a while, and then for [Readable]. The loop goes on.
-func (p *Poller) Pause(s Socket, while time.Duration) {
-	p.Modify(s, 0)
-	p.after(while, s, false)
-}
-
-// after sets the timer of s.
-func (p *Poller) after(while time.Duration, s Socket, closing bool) {
-	due := time.Now().Add(while)
-	if len(p.timers) == 0 || due.Before(p.next) {
-		p.next = due
-	}
-	p.timers[s] = timer{due, closing}
-}
-
-// Accept returns the next client of listener, watched for [Readable] and the
-// caller's to Close, and its address. It is not ok where the client is gone
-// already. Nor is it where the system is out of descriptors: then Accept says
-// so, and pauses listener, a [zen.Backoff] long; to Modify listener would end that.
-func (p *Poller) Accept(listener Socket) (client Socket, address net.Addr, ok bool) {
-	client, address, err := listener.Accept()
-	if err == ErrWouldBlock {
-		return 0, nil, false
-	}
-	if err == nil {
-		if err = p.Register(client, Readable); err != nil {
-			client.Close()
-		}
-	}
-	if err != nil {
-		p.Pause(listener, p.backoff.Failed(err))
-		return 0, nil, false
-	}
-	p.backoff = 0
-	return client, address, true
-}
-
-// Close closes s and yields no more events of it. Where the client has not closed
-// its side, and may still be sending, s lingers: the client is told that there
-// will be no more, and for [zen.LingerTime] what it sends is thrown away. To close
-// at once would reset the connection, and with it the answers on their way.
-func (p *Poller) Close(s Socket) {
-	if p.discard(s) {
-		return
-	}
-	p.forget(s)
-	p.Modify(s, Readable)
-	syscall.Shutdown(int(s), syscall.SHUT_WR)
-	p.after(zen.LingerTime, s, true)
-}
-
-// discard throws away what a client sends that nobody listens to any more, and
-// closes s when that has ended.
-func (p *Poller) discard(s Socket) (closed bool) {
-	var unwanted [4096]byte
-	if _, err := s.Recv(unwanted[:]); err == nil {
-		return false
-	}
-	p.Unregister(s)
-	s.Close()
-	return true
-}
-
-// Events waits, and yields every event, turn after turn, until the loop over it
-// is left. It panics where the kernel refuses to wait: a mistake of this package.
-func (p *Poller) Events() iter.Seq2[Socket, Event] {
-	return func(yield func(Socket, Event) bool) {
-		for {
-			for i := 0; i < len(p.ready); i++ {
-				ready := p.ready[i]
-				p.ready[i].event = 0
-				switch {
-				case ready.event == 0:
-				case p.timers[ready.socket].closing:
-					p.discard(ready.socket)
-				case !yield(ready.socket, ready.event):
-					return
-				}
-			}
-			p.ready = p.ready[:0]
-			if err := p.wait(p.runTimers()); err != nil && err != syscall.EINTR {
-				panic(os.NewSyscallError("wait for events", err))
-			}
-		}
-	}
-}
-
-// runTimers does what is due, and returns how long it is to the next timer; less
-// than 0 is for ever.
-func (p *Poller) runTimers() time.Duration {
-	if len(p.timers) == 0 {
-		return -1
-	}
-	now := time.Now()
-	if left := p.next.Sub(now); left > 0 {
-		return left
-	}
-	p.next = now.Add(time.Hour)
-	for s, timer := range p.timers {
-		switch {
-		case timer.due.After(now):
-			if timer.due.Before(p.next) {
-				p.next = timer.due
-			}
-		case timer.closing:
-			p.Unregister(s)
-			s.Close()
-		default:
-			p.Modify(s, Readable)
-		}
-	}
-	return p.runTimers()
+	syscall.Close(descriptor(s))
 }

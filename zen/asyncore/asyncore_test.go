@@ -1,0 +1,169 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
+package asyncore
+
+import (
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// A server gives its clients a handler made by newHandler.
+type server struct {
+	Dispatcher
+	newHandler func() Handler
+}
+
+func (s *server) HandleAccept() {
+	if client, _, ok := s.Accept(); ok {
+		s.Add(client, s.newHandler())
+	}
+}
+
+// serve runs a reactor, and connects one client.
+func serve(t *testing.T, newHandler func() Handler) *net.TCPConn {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go Loop(listener, &server{newHandler: newHandler})
+	return dial(t, listener)
+}
+
+func dial(t *testing.T, listener net.Listener) *net.TCPConn {
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	return conn.(*net.TCPConn)
+}
+
+func expect(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(conn, got); string(got) != want || err != nil {
+		t.Fatalf("read %q, %v, want %q", got, err, want)
+	}
+}
+
+// A greeter wants to send first, and after that waits for nothing until told.
+type greeter struct {
+	Dispatcher
+	greeted bool
+	closed  chan error
+}
+
+func (g *greeter) Readable() bool { return false }
+func (g *greeter) Writable() bool { return !g.greeted }
+func (g *greeter) HandleWrite() error {
+	_, err := g.Send([]byte("Hello."))
+	g.greeted = true
+	return err
+}
+func (g *greeter) HandleRead() error     { return errors.New("not asked for") }
+func (g *greeter) HandleClose(err error) { g.closed <- err }
+
+// A handler that starts with something to send is asked before the reactor waits.
+// One that wants nothing hears nothing, not even a reset, and nobody spins.
+func TestGreetingThenNothing(t *testing.T) {
+	g := &greeter{closed: make(chan error, 1)}
+	conn := serve(t, func() Handler { return g })
+	expect(t, conn, "Hello.")
+	io.WriteString(conn, "?")
+	conn.SetLinger(0)
+	conn.Close()
+	select {
+	case err := <-g.closed:
+		t.Errorf("HandleClose(%v)", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+}
+
+// A both wants to read and to write at once.
+type both struct {
+	Dispatcher
+	unsent []byte
+	writes int
+	closed chan error
+}
+
+func (b *both) Writable() bool { return b.writes < 3 || len(b.unsent) > 0 }
+func (b *both) HandleRead() error {
+	data := make([]byte, 100)
+	n, err := b.Recv(data)
+	b.unsent = append(b.unsent, data[:n]...)
+	return err
+}
+func (b *both) HandleWrite() error {
+	b.writes++
+	n, err := b.Send(b.unsent)
+	b.unsent = b.unsent[n:]
+	return err
+}
+func (b *both) HandleClose(err error) { b.closed <- err }
+
+// Writing does not keep reading from its turn.
+func TestBothAtOnce(t *testing.T) {
+	b := &both{closed: make(chan error, 1)}
+	conn := serve(t, func() Handler { return b })
+	for range 3 {
+		io.WriteString(conn, "Beautiful")
+		expect(t, conn, "Beautiful")
+	}
+	conn.Close()
+	if err := <-b.closed; err != io.EOF {
+		t.Errorf("HandleClose(%v), want the end", err)
+	}
+}
+
+// Whatever a handler does not replace ignores what happens, and the listening
+// socket may have such a handler too.
+func TestDefaults(t *testing.T) {
+	var d Dispatcher
+	if !d.Readable() || d.Writable() {
+		t.Error("a dispatcher does not wait for reading alone")
+	}
+	d.HandleAccept()
+	d.HandleClose(io.EOF)
+	if err := errors.Join(d.HandleRead(), d.HandleWrite()); err != nil {
+		t.Error(err)
+	}
+}
+
+// An error that a handler returns ends its own client, and no other.
+func TestErrorEndsTheClient(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reason := errors.New("on purpose")
+	closed := make(chan error, 1)
+	handlers := make(chan Handler, 2)
+	handlers <- &failing{reason: reason, closed: closed}
+	handlers <- &both{closed: closed}
+	go Loop(listener, &server{newHandler: func() Handler { return <-handlers }})
+	victim := dial(t, listener)
+	io.WriteString(victim, "?")
+	if got, err := io.ReadAll(victim); len(got) > 0 || err != nil {
+		t.Errorf("read %q, %v, want the end", got, err)
+	}
+	if err := <-closed; err != reason {
+		t.Errorf("HandleClose(%v), want %v", err, reason)
+	}
+	other := dial(t, listener)
+	io.WriteString(other, "Beautiful")
+	expect(t, other, "Beautiful")
+}
+
+type failing struct {
+	Dispatcher
+	reason error
+	closed chan error
+}
+
+func (f *failing) HandleRead() error     { return f.reason }
+func (f *failing) HandleClose(err error) { f.closed <- err }

@@ -1,0 +1,136 @@
+package zen
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A Listener is a TCP listener whose Accept retries if the system is out of
+// descriptors or memory.
+type Listener struct {
+	*net.TCPListener
+	Timeout time.Duration // how long Accept waits for a client; 0 means forever
+}
+
+// Listen returns a Listener at address, for the caller to close. If that fails
+// it logs the reason and exits with status 1: Listen is a helper for commands.
+func Listen(address string) Listener {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	log.Printf("Listening at %v", listener.Addr())
+	return Listener{TCPListener: listener.(*net.TCPListener)}
+}
+
+// Accept returns the connection of the next client, for the caller to close. If
+// accepting fails, Accept logs the error, waits 5 ms and tries again; it doubles
+// the wait each time, up to a second. It returns an error only if trying again
+// cannot help: [os.ErrDeadlineExceeded] after Timeout without a client, or that
+// the socket is closed or does not listen.
+func (l Listener) Accept() (net.Conn, error) {
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		if l.Timeout > 0 {
+			l.SetDeadline(time.Now().Add(l.Timeout))
+		}
+		conn, err := l.TCPListener.Accept()
+		if err == nil || permanent(err) {
+			return conn, err
+		}
+		var call *os.SyscallError
+		if errors.As(err, &call) {
+			err = call.Err
+		}
+		log.Printf("Accept error: %v; retrying in %v", err, wait)
+		time.Sleep(wait)
+	}
+}
+
+// permanent reports whether accepting would fail again with err.
+func permanent(err error) bool {
+	for _, target := range []error{
+		os.ErrDeadlineExceeded, net.ErrClosed,
+		syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// AcceptConnectionsForever accepts clients from listener and converses with one
+// after the other. It returns the error of listener's Accept. The caller still
+// owns listener.
+func AcceptConnectionsForever(listener net.Listener) error {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		HandleConversation(conn)
+	}
+}
+
+// A Conn is what [HandleConversation] needs of a connection: a [net.Conn], or
+// any other stream whose Read and Write block.
+type Conn interface {
+	io.ReadWriteCloser
+	RemoteAddr() net.Addr
+}
+
+// HandleConversation answers the client at the other end of conn until the
+// client leaves, an error occurs or a question is too long. Then it closes conn.
+func HandleConversation(conn Conn) {
+	conversation := NewConversation(conn.RemoteAddr())
+	data := make([]byte, MaxQuestion)
+	var err error
+	for err == nil {
+		err = handleRequest(conn, conversation, data)
+	}
+	conversation.End(err)
+	hangUp(conn)
+}
+
+// buffers holds buffers for answers. A client that is silent has none, so a burst
+// of questions does not keep a large one allocated.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// handleRequest reads once into data, and writes the answers to what it has read.
+func handleRequest(conn Conn, conversation *Conversation, data []byte) error {
+	n, err := conn.Read(data)
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	var tooLong error
+	*buffer, tooLong = conversation.AppendAnswers((*buffer)[:0], data[:n])
+	if len(*buffer) > 0 {
+		if _, err := conn.Write(*buffer); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(tooLong, err)
+}
+
+// lingerTime is how long a server discards what a client sends after the server
+// has hung up.
+const lingerTime = time.Second
+
+// hangUp closes conn. If the client is still sending, closing at once would
+// reset the connection, and the client would lose answers that it has not read
+// yet. So hangUp first tells the client that no more answers follow, and
+// discards what arrives until the client closes too, for lingerTime at most.
+func hangUp(conn Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.CloseWrite()
+		tcp.SetReadDeadline(time.Now().Add(lingerTime))
+		io.Copy(io.Discard, tcp)
+	}
+	conn.Close()
+}

@@ -1,0 +1,54 @@
+package zen
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// ParseCommandLine reads a program's arguments, a host and -p PORT in any order,
+// and returns the address for [net.Listen] or [net.Dial]. Define the program's
+// own flags with package flag before the call. For -h ParseCommandLine prints a
+// usage with description, and exits with status 0. If an argument is wrong, it
+// prints one line and the usage, and exits with status 2.
+//
+// It also sets up package log for a command: no date before each line.
+func ParseCommandLine(description string) (address string) {
+	log.SetFlags(0)
+	port := "1060"
+	flag.Func("p", "TCP `port`, 0 to 65535 (default 1060)", func(text string) error {
+		if _, err := strconv.ParseUint(text, 10, 16); err != nil {
+			return errors.New("not a port")
+		}
+		port = text
+		return nil
+	})
+	flag.Usage = func() {
+		name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
+		fmt.Fprintf(flag.CommandLine.Output(), `usage: %s [flags] host
+%s
+  host
+    	interface for a server, '' for all; a server for the client, '' for this machine
+`, name, description)
+		flag.PrintDefaults()
+	}
+	// Package flag stops at the first argument that is not a flag. Take that for
+	// the host, and parse the arguments after it.
+	var hosts []string
+	for flag.Parse(); flag.NArg() > 0; flag.CommandLine.Parse(flag.Args()[1:]) {
+		hosts = append(hosts, flag.Arg(0))
+	}
+	if len(hosts) != 1 || strings.ContainsFunc(hosts[0], unicode.IsControl) {
+		fmt.Fprintf(flag.CommandLine.Output(), "expected one host, got %q\n", hosts)
+		flag.Usage()
+		os.Exit(2)
+	}
+	return net.JoinHostPort(hosts[0], port)
+}

@@ -1,0 +1,82 @@
+package poll
+
+import (
+	"log"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// A timer says when to close a lingering socket, or when to watch the listening
+// socket again.
+type timer struct {
+	due    time.Time
+	socket Socket
+}
+
+// setTimer adds a timer for s, behind those that are due earlier.
+func (p *Poller) setTimer(s Socket, wait time.Duration) {
+	due := time.Now().Add(wait)
+	i, _ := slices.BinarySearchFunc(p.timers, due, func(t timer, due time.Time) int { return t.due.Compare(due) })
+	p.timers = slices.Insert(p.timers, i, timer{due, s})
+}
+
+// runTimers does what is due, and returns how long to wait for the next timer. A
+// negative duration is forever.
+func (p *Poller) runTimers() time.Duration {
+	for len(p.timers) > 0 {
+		next := p.timers[0]
+		if wait := time.Until(next.due); wait > 0 {
+			return wait
+		}
+		p.timers = p.timers[1:]
+		if next.socket == p.Listener {
+			p.Modify(p.Listener, Readable)
+		} else {
+			p.close(next.socket)
+		}
+	}
+	return -1
+}
+
+// The pause of the listening socket doubles from shortestPause up to
+// longestPause while accepting fails.
+const shortestPause, longestPause = 5 * time.Millisecond, time.Second
+
+// pause stops watching the listening socket for a while. Without a pause the loop
+// would spin: the client that cannot be accepted keeps the socket Readable.
+func (p *Poller) pause(err error) {
+	log.Printf("Accept error: %v; retrying in %v", err, p.backoff)
+	p.Modify(p.Listener, 0)
+	p.setTimer(p.Listener, p.backoff)
+	p.backoff = min(2*p.backoff, longestPause)
+}
+
+// lingerTime is how long what a client sends is discarded after HangUp.
+const lingerTime = time.Second
+
+// lingering marks a socket in Poller.watched that the program has hung up on.
+const lingering Event = 1 << 7
+
+// linger sends the end of the stream on s, and starts to discard what arrives.
+func (p *Poller) linger(s Socket) {
+	syscall.Shutdown(descriptor(s), syscall.SHUT_WR)
+	p.Modify(s, Readable|lingering)
+	p.setTimer(s, lingerTime)
+}
+
+// discard reads what has arrived on s, and drops it. It reports whether nothing
+// more can arrive: the client has closed its side, or the connection is broken.
+func (s Socket) discard() (ended bool) {
+	var unwanted [4096]byte
+	_, err := s.Recv(unwanted[:])
+	return err != nil
+}
+
+// endLinger closes s if its client has closed too.
+func (p *Poller) endLinger(s Socket) {
+	if s.discard() {
+		p.timers = slices.DeleteFunc(p.timers, func(t timer) bool { return t.socket == s })
+		p.close(s)
+	}
+}

@@ -1,0 +1,36 @@
+// Package socketserver is the server pattern of listing 7-5: a goroutine for
+// each connection. It takes the place of Python's socketserver module, and is
+// what the server of net/http does.
+package socketserver
+
+import (
+	"log"
+	"net"
+	"runtime/debug"
+)
+
+// Serve accepts connections from listener, and calls handle for each one in a new
+// goroutine. It returns the error of listener's Accept. The caller still owns
+// listener.
+//
+// Serve closes the connection when handle returns. If handle panics, Serve logs
+// that, and only the client of that connection is lost.
+func Serve(listener net.Listener, handle func(net.Conn)) error {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return err
+		}
+		go process(conn, handle) // and accept the next one at once
+	}
+}
+
+func process(conn net.Conn, handle func(net.Conn)) {
+	defer conn.Close()
+	defer func() {
+		if reason := recover(); reason != nil {
+			log.Printf("Panic serving %v: %v\n%s", conn.RemoteAddr(), reason, debug.Stack())
+		}
+	}()
+	handle(conn)
+}
