@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"fopnp/chapter07/zen/poll"
-
 )
 
 // startInetd is a stand-in for inetd. For in_zen1 (nowait) it accepts each client

@@ -55,7 +55,6 @@ func (w *lineWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-
 // withoutDescriptors lets the system refuse every new descriptor, until restore.
 func withoutDescriptors(t *testing.T) (restore func()) {
 	var before syscall.Rlimit
