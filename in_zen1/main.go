@@ -3,7 +3,7 @@
 //
 // Under "nowait" inetd does what srv_legacy does: it listens, accepts, and starts
 // a process where srv_legacy starts a goroutine. What is left to the program is
-// one conversation. The line to look at is the last one.
+// one conversation. The line to look at is the one that calls HandleConversation.
 package main
 
 import "fopnp/chapter07/zen"

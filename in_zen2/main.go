@@ -1,10 +1,11 @@
-// In_zen2 answers one client after the other, and exits when there was none for 8
-// seconds: inetd passes it the listening socket as standard input (listing 7-11).
+// In_zen2 answers one client after the other, and exits after 8 seconds without a
+// new client: inetd passes it the listening socket as standard input (listing
+// 7-11).
 //
 // Under "wait" inetd only listens. When the first client connects it starts this
 // program, which accepts that client and all others, as srv_single does. When the
 // program has exited, inetd waits for the next client. The line to look at is the
-// one that accepts.
+// one that calls AcceptConnectionsForever.
 package main
 
 import (

@@ -20,7 +20,7 @@ import (
 type client struct {
 	conversation *zen.Conversation
 	unsent       []byte // answers that are not sent yet
-	err          error  // why to hang up when they are
+	err          error  // why to hang up after sending unsent, or nil
 }
 
 func serve(listener net.Listener) error {
@@ -30,7 +30,7 @@ func serve(listener net.Listener) error {
 	}
 	clients := map[poll.Socket]*client{}
 	data := make([]byte, zen.MaxQuestion)
-	var answers []byte // one buffer for all: each client is finished with it in its turn
+	var answers []byte // shared: a client uses it only while the loop handles its event
 	for socket, event := range poller.Events() {
 		c := clients[socket]
 		switch {
@@ -48,12 +48,16 @@ func serve(listener net.Listener) error {
 			answers, c.err = c.conversation.AppendAnswers(answers[:0], data[:n])
 			c.unsent = answers
 			c.err = cmp.Or(c.err, err)
+
+		// The system has room again for answers that are not sent yet.
+		case event == poll.Writable:
 		}
 
-		// Send what the client can take. Then wait to send the rest, or to read
-		// on, or hang up, and forget the client: its number may be the next one's.
+		// Send what the system takes. If answers are left, wait until it takes
+		// more. If none are left, wait for the next question. If the client is
+		// finished, hang up and forget it: its socket's number will be used again.
 		n, err := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:]) // nothing, unless the client reads too slowly
+		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty
 		switch {
 		case err == nil && len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)

@@ -25,7 +25,8 @@ type stream struct {
 	err             error  // why nothing more will be received
 }
 
-// The loop calls these three. Each returns when the coroutine is suspended.
+// The loop calls these three. Each returns when the coroutine is suspended or has
+// ended; if it has ended, resume does nothing.
 
 func (s *stream) ConnectionMade(transport *asyncio.Transport) {
 	s.Transport = transport
@@ -50,8 +51,8 @@ func (s *stream) ConnectionLost(err error) {
 
 // The coroutine calls these three.
 
-// Read suspends the coroutine until there is something to read. So data is read
-// completely before DataReceived returns.
+// Read suspends the coroutine while there is nothing to read. It suspends only
+// when s.data is empty, so all of it is read when DataReceived returns.
 func (s *stream) Read(buffer []byte) (int, error) {
 	for len(s.data) == 0 {
 		if s.err != nil {
@@ -64,8 +65,8 @@ func (s *stream) Read(buffer []byte) (int, error) {
 	return n, nil
 }
 
-// Write does not suspend the coroutine. The next Read does, and the loop receives
-// nothing for it until everything is sent.
+// Write does not suspend the coroutine. The loop sends the data after the
+// coroutine is suspended, and does not receive from this client before.
 func (s *stream) Write(data []byte) (int, error) {
 	s.Transport.Write(data)
 	return len(data), nil

@@ -29,10 +29,10 @@ type zenHandler struct {
 	asyncore.Dispatcher
 	conversation *zen.Conversation
 	unsent       []byte // answers that are not sent yet
-	err          error  // why to hang up when they are
+	err          error  // why to hang up after sending unsent, or nil
 }
 
-// All clients share these two: each is finished with them in its turn.
+// All clients share these two: a client uses them only inside HandleRead.
 var (
 	data    = make([]byte, zen.MaxQuestion)
 	answers []byte
@@ -51,7 +51,7 @@ func (z *zenHandler) HandleRead() error {
 
 func (z *zenHandler) HandleWrite() error {
 	n, err := z.Send(z.unsent)
-	z.unsent = bytes.Clone(z.unsent[n:]) // nothing, unless the client reads too slowly
+	z.unsent = bytes.Clone(z.unsent[n:]) // usually empty
 	if err == nil && len(z.unsent) == 0 {
 		err = z.err
 	}

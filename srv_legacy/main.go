@@ -15,6 +15,7 @@ import (
 	"fopnp/chapter07/zen/socketserver"
 )
 
+// handle serves one client. It has a goroutine to itself, so it may block.
 func handle(conn net.Conn) { zen.HandleConversation(conn) }
 
 func main() {

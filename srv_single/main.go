@@ -3,7 +3,8 @@
 //
 // While it waits for its client's next question, it does nothing else. A second
 // client can connect, because the kernel accepts it into a queue, but gets no
-// answer until the first client leaves. The line to look at is the last one.
+// answer until the first client leaves. The line to look at is the one that
+// calls AcceptConnectionsForever: the loop in it stands in zen/blocking.go.
 package main
 
 import (

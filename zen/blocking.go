@@ -32,9 +32,9 @@ func Listen(address string) Listener {
 
 // Accept returns the connection of the next client, for the caller to close. If
 // accepting fails, Accept logs the error, waits 5 ms and tries again; it doubles
-// the wait each time, up to a second. It returns an error only if trying again
-// cannot help: [os.ErrDeadlineExceeded] after Timeout without a client, or that
-// the socket is closed or does not listen.
+// the wait each time, up to a second. Accept returns [os.ErrDeadlineExceeded] if no
+// client comes for Timeout. It returns another error only if the socket is closed
+// or does not listen.
 func (l Listener) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		if l.Timeout > 0 {
@@ -79,8 +79,8 @@ func AcceptConnectionsForever(listener net.Listener) error {
 	}
 }
 
-// A Conn is what [HandleConversation] needs of a connection: a [net.Conn], or
-// any other stream whose Read and Write block.
+// A Conn is what [HandleConversation] needs of a connection: a [net.Conn], or any
+// other stream whose Read waits until there is something to read.
 type Conn interface {
 	io.ReadWriteCloser
 	RemoteAddr() net.Addr
@@ -99,8 +99,8 @@ func HandleConversation(conn Conn) {
 	hangUp(conn)
 }
 
-// buffers holds buffers for answers. A client that is silent has none, so a burst
-// of questions does not keep a large one allocated.
+// buffers holds buffers for answers. Conversations take a buffer for each read, so
+// a client that asks much and then is silent does not keep a large one.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // handleRequest reads once into data, and writes the answers to what it has read.

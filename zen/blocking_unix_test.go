@@ -20,6 +20,9 @@ func TestAcceptRetries(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	lines := &lineWriter{lines: make(chan string, 100)}
+	log.SetOutput(lines)
+	defer log.SetOutput(os.Stderr)
 	restore := withoutDescriptors(t)
 	accepted := make(chan error)
 	go func() {
@@ -29,9 +32,6 @@ func TestAcceptRetries(t *testing.T) {
 		}
 		accepted <- err
 	}()
-	lines := &lineWriter{lines: make(chan string, 100)}
-	log.SetOutput(lines)
-	defer log.SetOutput(os.Stderr)
 	for _, wait := range []string{"5ms", "10ms", "20ms"} {
 		if line, want := <-lines.lines, "Accept error: too many open files; retrying in "+wait+"\n"; !strings.HasSuffix(line, want) {
 			t.Errorf("log: %q, want %q", line, want)

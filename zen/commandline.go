@@ -30,12 +30,12 @@ func ParseCommandLine(description string) (address string) {
 		port = text
 		return nil
 	})
-	flag.Usage = func() {
+	flag.CommandLine.Usage = func() {
 		name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 		fmt.Fprintf(flag.CommandLine.Output(), `usage: %s [flags] host
 %s
   host
-    	interface for a server, '' for all; a server for the client, '' for this machine
+    	where a server listens, or the client connects; '' is every interface, or this machine
 `, name, description)
 		flag.PrintDefaults()
 	}
@@ -47,7 +47,7 @@ func ParseCommandLine(description string) (address string) {
 	}
 	if len(hosts) != 1 || strings.ContainsFunc(hosts[0], unicode.IsControl) {
 		fmt.Fprintf(flag.CommandLine.Output(), "expected one host, got %q\n", hosts)
-		flag.Usage()
+		flag.CommandLine.Usage()
 		os.Exit(2)
 	}
 	return net.JoinHostPort(hosts[0], port)

@@ -57,11 +57,16 @@ func openLog() error {
 
 // StdinConn returns the client's connection that inetd has passed as standard
 // input ("nowait" in inetd.conf). If it is another kind of socket, StdinConn logs
-// what is wrong and exits with status 1.
+// what is wrong and exits with status 1. If the client has already reset the
+// connection, StdinConn logs that and exits with status 0.
 func StdinConn() net.Conn {
 	conn := stdinSocket()
 	if stdinListens() {
 		log.Fatal("standard input is a listening socket; in inetd.conf, change wait to nowait")
+	}
+	if conn.RemoteAddr() == nil { // a reset connection has no address
+		log.Print("The client has left before this program started")
+		os.Exit(0)
 	}
 	return conn
 }

@@ -5,11 +5,11 @@
 // them in order. TCP is a stream of bytes: one read may return half a question
 // or a hundred questions.
 //
-// The rules are in this file, and they do no I/O: a server passes what it has
-// received to [Conversation.AppendAnswers], and sends what that returns. So a
-// server that blocks in Read and an event loop, which must never block, follow
-// the same rules. [HandleConversation] is the conversation of the servers that
-// block.
+// The rules are in this file, and they do not touch a socket: a server passes what
+// it has received to [Conversation.AppendAnswers], and sends what that returns.
+// So a server that blocks in Read and an event loop, which must never block,
+// follow the same rules. [HandleConversation] is the conversation of the servers
+// that block.
 package zen
 
 import (
@@ -73,7 +73,8 @@ func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
 		if len(c.question)+len(piece) > MaxQuestion {
 			return dst, errTooLong
 		}
-		switch complete := bytes.HasSuffix(piece, []byte("?")); {
+		complete := bytes.HasSuffix(piece, []byte("?"))
+		switch {
 		case complete && c.question == nil:
 			dst = append(dst, Answer(piece)...)
 		case complete:

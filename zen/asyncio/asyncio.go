@@ -2,10 +2,10 @@
 // happened to its client. It takes the place of Python's asyncio module in
 // listings 7-7 and 7-8.
 //
-// The loop in [Serve] is the loop of srv_async with everything about Zen cut
-// out. To see the cuts:
+// The loop in [Serve] is the loop of srv_async, with a protocol in the place of
+// Zen. This shows the loops beside each other:
 //
-//	diff srv_async/main.go zen/asyncio/asyncio.go
+//	diff -y -t srv_async/main.go zen/asyncio/asyncio.go
 package asyncio
 
 import (
@@ -27,9 +27,9 @@ type Protocol interface {
 	// valid until DataReceived returns.
 	DataReceived(data []byte)
 
-	// ConnectionLost is called last, and once. The error is io.EOF if the client
-	// has closed its side, the argument of Close if the protocol has called that,
-	// and otherwise what broke the connection.
+	// ConnectionLost is called last, and once. The error is what broke the
+	// connection if it is broken, the argument of Close if the protocol has called
+	// that, and io.EOF if the client has closed its side.
 	ConnectionLost(err error)
 }
 
@@ -38,15 +38,15 @@ type Transport struct {
 	protocol Protocol
 	address  net.Addr
 	unsent   []byte // written, and not sent yet
-	err      error  // why to hang up when unsent is sent
+	err      error  // why to hang up after sending unsent, or nil
 }
 
 // RemoteAddr returns the client's address.
 func (t *Transport) RemoteAddr() net.Addr { return t.address }
 
-// AvailableBuffer returns an empty slice to append to, for the next Write, as
-// [bufio.Writer.AvailableBuffer] does. If the data fits its capacity, Write does
-// not copy it.
+// AvailableBuffer returns an empty slice. Append to it, and pass the result to the
+// next Write: that allocates nothing if the data fits. It works as
+// [bufio.Writer.AvailableBuffer] does.
 func (t *Transport) AvailableBuffer() []byte { return t.unsent[len(t.unsent):] }
 
 // Write adds data to what the loop sends to the client. Until that is sent, the
@@ -68,7 +68,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	}
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
-	var buffer []byte // for the answers; each client is finished with it in its turn
+	var buffer []byte // shared: a client uses it only while the loop handles its event
 	for socket, event := range poller.Events() {
 		c := clients[socket]
 		switch {
@@ -90,10 +90,12 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 			}
 			buffer = c.unsent
 			c.err = cmp.Or(c.err, err)
+
+		case event == poll.Writable:
 		}
 
 		n, err := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:]) // nothing, unless the client reads too slowly
+		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty
 		switch {
 		case err == nil && len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)

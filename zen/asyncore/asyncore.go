@@ -9,8 +9,8 @@ import (
 	"fopnp/chapter07/zen/poll"
 )
 
-// A Handler is a type that embeds [Dispatcher], and replaces the methods for what
-// it wants to do. The reactor calls the methods, all from one goroutine.
+// A Handler is what the reactor calls, all from one goroutine. A type becomes a
+// Handler if it embeds [Dispatcher], and replaces the methods that it needs.
 //
 // If HandleRead or HandleWrite returns an error, the connection is over: the
 // reactor calls HandleClose with that error, and closes the socket.
@@ -22,21 +22,23 @@ type Handler interface {
 	HandleWrite() error    // something can be sent
 	HandleClose(err error) // the connection is over
 
-	attach(reactor *reactor, socket poll.Socket)
+	attach(reactor *reactor, socket poll.Socket) // only Dispatcher has it
 }
 
 // A Dispatcher is the part that every [Handler] embeds, as a class in Python
-// inherits from asyncore.dispatcher. Its own methods wait for something to
-// receive, and ignore what happens.
+// inherits from asyncore.dispatcher. It waits for something to receive, and
+// discards that.
 type Dispatcher struct {
 	reactor *reactor
 	socket  poll.Socket
 }
 
+// These are the methods of a Handler that does not replace them.
+
 func (d *Dispatcher) Readable() bool        { return true }
 func (d *Dispatcher) Writable() bool        { return false }
 func (d *Dispatcher) HandleAccept()         {}
-func (d *Dispatcher) HandleRead() error     { return nil }
+func (d *Dispatcher) HandleRead() error     { _, err := d.Recv(make([]byte, 4096)); return err }
 func (d *Dispatcher) HandleWrite() error    { return nil }
 func (d *Dispatcher) HandleClose(err error) {}
 
@@ -94,8 +96,8 @@ func Loop(listener net.Listener, server Handler) error {
 	return poller.Err()
 }
 
-// handle tells a handler one thing that has happened. To finish sending comes
-// before reading more; if both are possible, there is another event for reading.
+// handle calls a handler for one event. If the socket is ready for both, sending
+// comes first. The event for receiving then comes again.
 func handle(h Handler, event poll.Event) error {
 	if event&poll.Writable != 0 {
 		return h.HandleWrite()

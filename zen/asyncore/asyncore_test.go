@@ -120,17 +120,19 @@ func TestBothAtOnce(t *testing.T) {
 	}
 }
 
-// Whatever a handler does not replace ignores what happens, and the listening
-// socket may have such a handler too.
+// A handler that replaces nothing discards what it receives, and closes when its
+// client does.
 func TestDefaults(t *testing.T) {
-	var d Dispatcher
-	if !d.Readable() || d.Writable() {
-		t.Error("a dispatcher does not wait for reading alone")
+	conn := serve(t, func() Handler { return &struct{ Dispatcher }{} })
+	io.WriteString(conn, "Beautiful")
+	conn.CloseWrite()
+	if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
+		t.Errorf("read %q, %v, want the end", got, err)
 	}
+	var d Dispatcher
 	d.HandleAccept()
-	d.HandleClose(io.EOF)
-	if err := errors.Join(d.HandleRead(), d.HandleWrite()); err != nil {
-		t.Error(err)
+	if err := d.HandleWrite(); d.Writable() || err != nil {
+		t.Errorf("a dispatcher wants to send: %v, %v", d.Writable(), err)
 	}
 }
 

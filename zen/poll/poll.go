@@ -4,10 +4,11 @@
 // read. It uses epoll on Linux, and kqueue on macOS and the BSDs.
 //
 // A program loops over [Poller.Events], and does for each event what can be done
-// without waiting. A [Poller] is level-triggered: an event is repeated in each
-// turn until its cause is gone. So a program calls Recv once for each Readable
-// event; if more has arrived than Recv took, there is another event. A client
-// that sends without a pause gets one Recv in a turn, as every other client.
+// without waiting. A turn is one wait and the events that it returns. A [Poller]
+// is level-triggered: an event is repeated in each turn until its cause is gone.
+// So a program calls Recv once for each Readable event; if more has arrived than
+// Recv took, there is another event in the next turn. A client that sends without
+// a pause gets one Recv in a turn, as every other client does.
 //
 // Watch a socket for what you want from it, and no more. A socket is nearly
 // always Writable, so watch for that only while you have something to send. And
@@ -97,9 +98,10 @@ type readiness struct {
 	event  Event
 }
 
-// New returns a Poller that watches listener, which must be a [net.TCPListener]
-// or embed one. From then on only the Poller may use it. New returns an error if
-// the system has neither epoll nor kqueue, or no descriptor left.
+// New returns a Poller that watches listener. From then on only the Poller may use
+// listener. New returns an error if listener is not a [net.TCPListener] and does
+// not embed one, if the system has neither epoll nor kqueue, and if it has no
+// descriptor left.
 func New(listener net.Listener) (*Poller, error) {
 	queue, err := open()
 	if err != nil {
@@ -126,9 +128,8 @@ func adopt(listener net.Listener) (Socket, error) {
 	if !ok {
 		return 0, fmt.Errorf("poll: expected a TCP listener, got %T", listener)
 	}
-	// Package net can set them all at once, but only on a connection: send without
-	// delay, and probe a silent client after 15 s. FileConn does not check that
-	// the socket is one.
+	// FileConn sets the options of a connection: send without delay, and probe a
+	// silent client after 15 s. It sets them on a listening socket too.
 	file, err := tcp.File()
 	if err != nil {
 		return 0, err
@@ -155,15 +156,13 @@ func (p *Poller) Events() iter.Seq2[Socket, Event] {
 		for p.err == nil {
 			p.wait(p.runTimers())
 			for _, ready := range p.ready {
-				// The program may have closed the socket, or watch it for something
-				// else, since the wait: then it must not see this event.
+				// Since the wait the program may have closed the socket, or begun to
+				// watch it for something else. Then it must not see this event.
 				watched := p.watched[ready.socket]
 				event := ready.event & watched
-				switch {
-				case event == 0:
-				case watched&lingering != 0:
+				if watched&lingering != 0 {
 					p.endLinger(ready.socket)
-				case !yield(ready.socket, event):
+				} else if event != 0 && !yield(ready.socket, event) {
 					return
 				}
 			}
@@ -177,9 +176,9 @@ func (p *Poller) Err() error { return p.err }
 // wait sets p.ready to the next events, or to none after timeout. A negative
 // timeout is forever.
 func (p *Poller) wait(timeout time.Duration) {
-	// If a goroutine runs for 10 ms, the runtime gives its processor away at each
-	// system call, and the loop pays for a thread to get it back. Gosched starts
-	// the 10 ms again.
+	// When a goroutine has run for 10 ms, Go's runtime takes its processor away at
+	// each system call, and it costs time to get one back. Gosched starts the
+	// 10 ms again.
 	if p.handled += len(p.ready); p.handled > 256 {
 		p.handled = 0
 		runtime.Gosched()
@@ -252,12 +251,13 @@ func (p *Poller) Modify(s Socket, event Event) {
 	}
 }
 
-// HangUp forgets s and closes it. If the client is still sending, closing at once
-// would reset the connection, and the client would lose answers that it has not
-// read yet. So HangUp then tells the client that no more answers follow, and the
-// Poller discards what arrives until the client closes too, for a second at most.
+// HangUp ends the connection of s, and Events yields s no more. If the client has
+// closed its side, HangUp closes s at once. If not, closing could reset the
+// connection, and the client would lose answers that it has not read yet. So
+// HangUp sends the end of the stream, and the Poller discards what arrives until
+// the client closes too, for a second at most.
 func (p *Poller) HangUp(s Socket) {
-	if s.discard() {
+	if ended := s.discard(); ended {
 		p.close(s)
 	} else {
 		p.linger(s)

@@ -75,7 +75,7 @@ func (s Socket) discard() (ended bool) {
 
 // endLinger closes s if its client has closed too.
 func (p *Poller) endLinger(s Socket) {
-	if s.discard() {
+	if ended := s.discard(); ended {
 		p.timers = slices.DeleteFunc(p.timers, func(t timer) bool { return t.socket == s })
 		p.close(s)
 	}
