@@ -1,0 +1,39 @@
+package main
+
+import (
+	"testing"
+
+	"fopnp/chapter07/zen/zentest"
+)
+
+func TestMain(m *testing.M)        { zentest.Main(m, main) }
+func TestServer(t *testing.T)      { zentest.Test(t, server) }
+func BenchmarkServer(b *testing.B) { zentest.Benchmark(b, server) }
+
+var server = zentest.Server{AtOnce: 1, Thinking: 1, Inetd: "wait"}
+
+// What is not a listening socket is refused with one line that says why.
+func TestStandardInput(t *testing.T) {
+	zentest.CheckStandardInput(t, map[string]string{
+		"none":           "standard input is not a socket; inetd starts this program (see inetd.conf)\n",
+		"TCP connection": "standard input is a client's connection; in inetd.conf, change nowait to wait\n",
+		"TCP reset":      "standard input is a client's connection; in inetd.conf, change nowait to wait\n",
+		"UDP":            "standard input: expected a TCP socket, got udp\n",
+		"UNIX listener":  "standard input: expected a TCP socket, got unix\n",
+		"UNIX":           "standard input: expected a TCP socket, got unix\n",
+	})
+}
+
+// The program exits after 8 seconds without a client, counted from the end of the
+// last conversation, and the next client starts it again.
+func TestIdle(t *testing.T) {
+	t.Parallel()
+	zentest.CheckIdle(t, server, 8)
+}
+
+// A client that connects at the moment in which the program leaves is served by
+// the next one.
+func TestClientWhileLeaving(t *testing.T) {
+	t.Parallel()
+	zentest.CheckLeaving(t, server)
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package zentest
+
+const raceDetector = false
