@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
 # Proves every program of this folder on your platform. Needs bash and Go.
 #
-#     ./test.sh [FLAG ...]     flags for go build and go test, -race for one
+#     ./test.sh [FLAG ...]     flags for go build and go test, such as -race
 #
-# First go vet and the Go tests. Then the book's own test: each server is
-# started, its client is run against it, and its log is shown. At last the two
-# programs for inetd are run by the machine's own inetd and by systemd's
-# stand-in for it, as far as they are there.
-set -u -m # -m: every background job is a process group, and can be ended whole
+# First go vet and the Go tests. Then the book's own test: this script starts each
+# server, runs the client against it, and shows its log. Finally it runs the two
+# programs for inetd under the machine's inetd and under systemd, if they are
+# there.
+# shellcheck disable=SC2317 # check calls the functions
+set -u -m -o pipefail # -m: a background job is a process group of its own
 cd "$(dirname "$0")" || exit 1
 command -v go >/dev/null || { echo "test.sh: go is not installed, or not in PATH" >&2; exit 1; }
 PATH=$PATH:/usr/sbin:/sbin # where an inetd would be
 
-passed=0 failed=0 job=
+export GOFLAGS="${GOFLAGS:-} -buildvcs=false" # or go build fails in a checkout of another user
+
+passed=0 failed=0 skipped=0 job=
 TMPDIR=$(mktemp -d) || exit 1
 export TMPDIR
 
-# end_job ends the background job with all that it has started. Only inetd gives
-# its programs a group of their own; these have a path to be known by.
+# end_job ends the background job and everything that it has started. Inetd gives
+# its programs process groups of their own; their path tells them.
 end_job() {
 	local pid path
 	[ -n "$job" ] || return
@@ -32,20 +35,40 @@ trap 'end_job; rm -rf "$TMPDIR"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# check WHAT COMMAND...: runs the command and counts how it went.
+# check WHAT COMMAND...: runs the command, and counts whether it succeeds.
 check() {
 	local what=$1
 	shift
+	echo "===== $what"
 	if "$@"; then
 		passed=$((passed + 1))
 		echo "ok    $what"
 	else
 		failed=$((failed + 1))
 		echo "FAIL  $what"
+		return 1
 	fi
 }
 
-# whole COMMAND...: runs the command, and ends whatever it leaves running.
+# skip WHAT WHY: says what is not tested, and counts that.
+skip() {
+	skipped=$((skipped + 1))
+	echo "SKIP  $1: $2"
+}
+
+# finish prints the counts, and exits.
+finish() {
+	echo
+	if [ "$skipped" -gt 0 ]; then
+		echo "$passed passed, $failed failed, $skipped skipped"
+	else
+		echo "$passed passed, $failed failed"
+	fi
+	[ "$failed" -eq 0 ]
+	exit
+}
+
+# whole COMMAND...: runs the command, and ends what it leaves running.
 whole() {
 	local status
 	"$@" &
@@ -56,15 +79,20 @@ whole() {
 	return "$status"
 }
 
-# go_test FLAG...: runs the tests. Shows all of what they say if one fails, and
-# what was skipped if not.
+# go_test FLAG...: runs the tests. Shows each package when it is done, what is
+# skipped and why, and everything that the tests have printed if one fails.
 go_test() {
-	if whole go test -v -count=1 -timeout=30m "$@" ./... >"$TMPDIR/go_test"; then
-		grep -E -B1 -e '--- SKIP|^ok' "$TMPDIR/go_test" | grep -E 'SKIP|^ok'
-	else
-		cat "$TMPDIR/go_test"
-		return 1
-	fi
+	whole run_go_test "$@"
+	local status=$?
+	skipped=$((skipped + $(grep -c -e '^ *--- SKIP' "$TMPDIR/go_test")))
+	[ "$status" -eq 0 ] || cat "$TMPDIR/go_test"
+	return "$status"
+}
+
+run_go_test() {
+	go test -v -count=1 -timeout=30m "$@" ./... | tee "$TMPDIR/go_test" |
+		grep --line-buffered -E -e '^(ok|FAIL)' -e '--- (SKIP|FAIL)' -e SKIPPED
+	return "${PIPESTATUS[0]}"
 }
 
 # start PATTERN COMMAND...: starts the command, and waits for a line of its log
@@ -178,33 +206,28 @@ under_systemd() {
 	return "$status"
 }
 
-# missing WHAT HOW: says what was not done and how it could be.
-missing() {
-	echo "SKIP  $1: there is none on this machine ($2)"
-}
-
-check 'go vet' whole go vet ./...
-check 'go test' go_test "$@"
-check 'go build' whole go build "$@" -ldflags "-X fopnp/chapter07/zen.LogFile=$TMPDIR/zen.log" -o "$TMPDIR/" ./...
+check 'go vet' whole go vet ./... || finish
+check 'go build' whole go build "$@" -ldflags "-X fopnp/chapter07/zen.LogFile=$TMPDIR/zen.log" -o "$TMPDIR/" ./... || finish
 for server in srv_single srv_threaded srv_legacy srv_async srv_asyncio1 srv_asyncio2 srv_asyncore; do
-	echo
-	check "$server" serves "$server"
+	case $(go env GOOS)-$server in
+	windows-srv_async*) skip "$server" 'Windows has neither epoll nor kqueue' ;;
+	*) check "$server" serves "$server" ;;
+	esac
 done
-echo
-if command -v inetd >/dev/null; then
-	check 'in_zen1 and in_zen2 under inetd' under_inetd
+if [ "$(go env GOOS)" = windows ]; then
+	skip 'in_zen1 and in_zen2' 'Windows has no inetd'
 else
-	missing 'in_zen1 and in_zen2 under inetd' 'Debian: apt-get install openbsd-inetd'
+	if command -v inetd >/dev/null; then
+		check 'in_zen1 and in_zen2 under inetd' under_inetd
+	else
+		skip 'in_zen1 and in_zen2 under inetd' 'this machine has no inetd (Debian: apt-get install openbsd-inetd)'
+	fi
+	if command -v systemd-socket-activate >/dev/null; then
+		check 'in_zen1 under systemd' under_systemd in_zen1 -a
+		check 'in_zen2 under systemd' under_systemd in_zen2
+	else
+		skip 'in_zen1 and in_zen2 under systemd' 'this machine has no systemd-socket-activate'
+	fi
 fi
-echo
-if command -v systemd-socket-activate >/dev/null; then
-	check 'in_zen1 under systemd' under_systemd in_zen1 -a
-	echo
-	check 'in_zen2 under systemd' under_systemd in_zen2
-else
-	missing 'in_zen1 and in_zen2 under systemd' 'it comes with systemd'
-fi
-
-echo
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+check 'go test' go_test "$@"
+finish

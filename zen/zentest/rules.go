@@ -677,7 +677,7 @@ func thinkingTime(t testing.TB, server Server) {
 		if took[atOnce-1] < 2*thinking {
 			return
 		}
-		if thinking > 3*time.Second {
+		if thinking > 1500*time.Millisecond {
 			t.Fatalf("with %v for an answer, %d clients are answered after %v: it thinks for fewer than %d at once", thinking, clients, took, atOnce)
 		}
 	}
