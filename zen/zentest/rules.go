@@ -363,7 +363,11 @@ func flood(t testing.TB, server Server) {
 		n, _ := io.Copy(io.Discard, flooder)
 		flooded <- n
 	}()
-	<-started
+	select {
+	case <-started:
+	case <-time.After(patience):
+		t.Fatal("a client that floods the server gets no answers")
+	}
 	if server.atLeast(2) {
 		for range 25 {
 			ask(t, other)

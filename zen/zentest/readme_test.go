@@ -1,0 +1,77 @@
+package zentest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func readReadme(t *testing.T) string {
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Each diff in the README is what the command above it prints.
+func TestReadmeDiffs(t *testing.T) {
+	t.Parallel()
+	skipOnWindows(t, "the commands are for bash")
+	readme := readReadme(t)
+	functions := regexp.MustCompile("(?s)```sh\n(code\\(\\).*?)```").FindStringSubmatch(readme)
+	diffs := regexp.MustCompile("(?s)```diff\n\\$ ([^\n]*)\n(.*?)```").FindAllStringSubmatch(readme, -1)
+	if functions == nil || len(diffs) != 7 {
+		t.Fatalf("%d diffs, want 7", len(diffs))
+	}
+	for _, diff := range diffs {
+		command := exec.Command("bash", "-c", functions[1]+diff[1])
+		command.Dir = "../.."
+		output, err := command.Output()
+		if status := command.ProcessState.ExitCode(); status != 1 {
+			t.Errorf("%s: %v", diff[1], err)
+		}
+		if string(output) != diff[2] {
+			t.Errorf("%s prints\n%s\nREADME.md has\n%s", diff[1], output, diff[2])
+		}
+	}
+}
+
+// The README names every program, and its links lead somewhere.
+func TestReadmeLinks(t *testing.T) {
+	t.Parallel()
+	readme := readReadme(t)
+	programs, _ := filepath.Glob("../../*/main.go")
+	for _, program := range programs {
+		path := filepath.ToSlash(strings.TrimPrefix(program, filepath.FromSlash("../../")))
+		if !strings.Contains(readme, "("+path+")") {
+			t.Errorf("README.md has no link to %s", path)
+		}
+	}
+	for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readme, -1) {
+		path, anchor, hasAnchor := strings.Cut(link[1], "#")
+		if strings.HasPrefix(path, "https://") {
+			continue
+		}
+		if _, err := os.Stat("../../" + path); err != nil {
+			t.Error(err)
+		}
+		if hasAnchor && !strings.Contains(strings.ReplaceAll(strings.ToLower(readme), " ", "-"), "\n##-"+anchor+"\n") {
+			t.Errorf("README.md has no heading for #%s", anchor)
+		}
+	}
+}
+
+// No picture and no line of code in the README is wider than a page.
+func TestReadmeWidth(t *testing.T) {
+	t.Parallel()
+	for i, line := range strings.Split(readReadme(t), "\n") {
+		if picture := regexp.MustCompile(`^[A-F]  [.A-F|-]+$`).MatchString(line); picture && len(line) > 72 {
+			t.Error(fmt.Sprintf("line %d of README.md is %d characters wide", i+1, len(line)))
+		}
+	}
+}
