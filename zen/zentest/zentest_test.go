@@ -220,11 +220,14 @@ func faultyServer() {
 			os.Exit(1)
 		}
 	case "spins":
-		go func() {
-			for {
-				runtime.Gosched()
-			}
-		}()
+		runtime.GOMAXPROCS(8) // so that a busy machine gives it much time
+		for range 8 {
+			go func() {
+				for {
+					runtime.Gosched()
+				}
+			}()
+		}
 	case "ends by a signal":
 		signals := make(chan os.Signal, 1)
 		signal.Notify(signals, harmless...)
