@@ -41,7 +41,8 @@ func TestReadmeDiffs(t *testing.T) {
 	}
 }
 
-// The README names every program, and its links lead somewhere.
+// The README has a link to every program and a picture of every server, and its
+// links lead somewhere.
 func TestReadmeLinks(t *testing.T) {
 	t.Parallel()
 	readme := readReadme(t)
@@ -50,6 +51,9 @@ func TestReadmeLinks(t *testing.T) {
 		path := filepath.ToSlash(strings.TrimPrefix(program, filepath.FromSlash("../../")))
 		if !strings.Contains(readme, "("+path+")") {
 			t.Errorf("README.md has no link to %s", path)
+		}
+		if name, _, _ := strings.Cut(path, "/"); name != "client" && !hasPicture(readme, name, "") {
+			t.Errorf("README.md has no picture of %s", name)
 		}
 	}
 	for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readme, -1) {
