@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Proves every program of this folder on your platform. Needs bash and Go.
+# Tests every program of this folder on your platform. Needs bash and Go.
 #
 #     ./test.sh [FLAG ...]     flags for go build and go test, such as -race
 #
-# First go vet and the Go tests. Then the book's own test: this script starts each
-# server, runs the client against it, and shows its log. Finally it runs the two
-# programs for inetd under the machine's inetd and under systemd, if they are
-# there.
+# First go vet and go build. Then the book's own test: this script starts each
+# server, runs the client against it, and shows its log. It runs the two programs
+# for inetd under the machine's inetd and under systemd, if they are there. Finally
+# go test.
 # shellcheck disable=SC2317 # check calls the functions
 set -u -m -o pipefail # -m: a background job is a process group of its own
 cd "$(dirname "$0")" || exit 1

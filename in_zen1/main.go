@@ -1,5 +1,5 @@
-// In_zen1 answers a single client, whose socket is its standard input, output and
-// error: inetd starts one such process for each client (listing 7-10).
+// In_zen1 answers a single client. Its standard input, output and error are the
+// client's socket: inetd starts one such process for each client (listing 7-10).
 //
 // Under "nowait" inetd does what srv_legacy does: it listens, accepts, and starts
 // a process where srv_legacy starts a goroutine. What is left to the program is

@@ -52,7 +52,7 @@ func (s *stream) ConnectionLost(err error) {
 // The coroutine calls these three.
 
 // Read suspends the coroutine while there is nothing to read. It suspends only
-// when s.data is empty, so all of it is read when DataReceived returns.
+// when s.data is empty, so no data is left when DataReceived returns.
 func (s *stream) Read(buffer []byte) (int, error) {
 	for len(s.data) == 0 {
 		if s.err != nil {
@@ -65,8 +65,8 @@ func (s *stream) Read(buffer []byte) (int, error) {
 	return n, nil
 }
 
-// Write does not suspend the coroutine. The loop sends the data after the
-// coroutine is suspended, and does not receive from this client before.
+// Write only stores the data. The loop sends it when the coroutine is suspended,
+// and receives nothing more from this client until it is sent.
 func (s *stream) Write(data []byte) (int, error) {
 	s.Transport.Write(data)
 	return len(data), nil

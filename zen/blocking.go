@@ -32,8 +32,8 @@ func Listen(address string) Listener {
 
 // Accept returns the connection of the next client, for the caller to close. If
 // accepting fails, Accept logs the error, waits 5 ms and tries again; it doubles
-// the wait each time, up to a second. Accept returns [os.ErrDeadlineExceeded] if no
-// client comes for Timeout. It returns another error only if the socket is closed
+// the wait each time, up to a second. If no client comes for Timeout, Accept
+// returns an error that wraps [os.ErrDeadlineExceeded]. It returns another error only if the socket is closed
 // or does not listen.
 func (l Listener) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
@@ -99,15 +99,15 @@ func HandleConversation(conn Conn) {
 	hangUp(conn)
 }
 
-// buffers holds buffers for answers. Conversations take a buffer for each read, so
-// a client that asks much and then is silent does not keep a large one.
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
+// answerBuffers holds buffers for answers. A conversation takes one for each read,
+// so a client that asks much and then is silent does not keep a large one.
+var answerBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // handleRequest reads once into data, and writes the answers to what it has read.
 func handleRequest(conn Conn, conversation *Conversation, data []byte) error {
 	n, err := conn.Read(data)
-	buffer := buffers.Get().(*[]byte)
-	defer buffers.Put(buffer)
+	buffer := answerBuffers.Get().(*[]byte)
+	defer answerBuffers.Put(buffer)
 	var tooLong error
 	*buffer, tooLong = conversation.AppendAnswers((*buffer)[:0], data[:n])
 	if len(*buffer) > 0 {

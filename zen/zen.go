@@ -89,19 +89,19 @@ func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
 
 var errTooLong = fmt.Errorf("question longer than %d bytes", MaxQuestion)
 
-// questions holds buffers for questions of which only a part has arrived. A
+// questionBuffers holds buffers for questions of which only a part has arrived. A
 // client that is silent between two questions has no buffer.
-var questions = sync.Pool{New: func() any { return new([MaxQuestion]byte) }}
+var questionBuffers = sync.Pool{New: func() any { return new([MaxQuestion]byte) }}
 
 func (c *Conversation) rememberQuestion(part []byte) {
 	if c.question == nil {
-		c.question = questions.Get().(*[MaxQuestion]byte)[:0]
+		c.question = questionBuffers.Get().(*[MaxQuestion]byte)[:0]
 	}
 	c.question = append(c.question, part...)
 }
 
 func (c *Conversation) forgetQuestion() {
-	questions.Put((*[MaxQuestion]byte)(c.question[:MaxQuestion]))
+	questionBuffers.Put((*[MaxQuestion]byte)(c.question[:MaxQuestion]))
 	c.question = nil
 }
 

@@ -69,9 +69,9 @@ type reactor struct {
 	handlers map[poll.Socket]Handler
 }
 
-// Loop runs the reactor. The handler server accepts clients from listener, a TCP
-// listener that Loop takes over. Loop returns when accepting fails, with the
-// reason.
+// Loop runs the reactor. It takes over listener, a TCP listener, and calls the
+// HandleAccept of server for each client. Loop returns when accepting fails, with
+// the reason.
 func Loop(listener net.Listener, server Handler) error {
 	poller, err := poll.New(listener)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 
 type descriptor = syscall.Handle
 
-// open returns an error: the programs that need this package say it and exit.
+// open returns an error: the programs that need this package print it and exit.
 func open() (int, error) {
 	return 0, errors.New("Windows has neither epoll nor kqueue; run srv_legacy, which needs neither")
 }

@@ -149,8 +149,9 @@ func adopt(listener net.Listener) (Socket, error) {
 	return s, err
 }
 
-// Events waits, and yields all events, turn after turn. It ends if the listening
-// socket or the Poller fails; Err then returns the reason.
+// Events waits, and yields all events, turn after turn. It yields only events that
+// a socket is watched for. It ends if the listening socket or the Poller fails;
+// Err then returns the reason.
 func (p *Poller) Events() iter.Seq2[Socket, Event] {
 	return func(yield func(Socket, Event) bool) {
 		for p.err == nil {
@@ -176,9 +177,9 @@ func (p *Poller) Err() error { return p.err }
 // wait sets p.ready to the next events, or to none after timeout. A negative
 // timeout is forever.
 func (p *Poller) wait(timeout time.Duration) {
-	// When a goroutine has run for 10 ms, Go's runtime takes its processor away at
-	// each system call, and it costs time to get one back. Gosched starts the
-	// 10 ms again.
+	// When a goroutine has run for 10 ms, Go's runtime may hand its processor to
+	// another thread at each system call, and taking it back costs time. Gosched
+	// starts the 10 ms again.
 	if p.handled += len(p.ready); p.handled > 256 {
 		p.handled = 0
 		runtime.Gosched()
@@ -251,9 +252,9 @@ func (p *Poller) Modify(s Socket, event Event) {
 	}
 }
 
-// HangUp ends the connection of s, and Events yields s no more. If the client has
-// closed its side, HangUp closes s at once. If not, closing could reset the
-// connection, and the client would lose answers that it has not read yet. So
+// HangUp ends the connection of s, and Events yields s no more. HangUp closes s at
+// once if it finds the end of what the client sends. If not, closing could reset
+// the connection, and the client would lose answers that it has not read yet. So
 // HangUp sends the end of the stream, and the Poller discards what arrives until
 // the client closes too, for a second at most.
 func (p *Poller) HangUp(s Socket) {

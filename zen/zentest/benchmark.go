@@ -69,7 +69,7 @@ func twoDigits(x float64) string {
 }
 
 // askAndWait lets clients ask, wait for the answer and ask again for a while. It
-// returns how many questions were asked while f measured from begin to end.
+// returns by how much the result of measure grew for each question.
 func askAndWait(b *testing.B, s *service, clients int, measure func() float64) (perQuestion float64) {
 	var asked atomic.Int64
 	var stopped atomic.Bool

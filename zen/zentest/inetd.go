@@ -9,30 +9,36 @@ import (
 	"log"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
 	"fopnp/chapter07/zen"
+	"fopnp/chapter07/zen/poll"
 )
 
+// An Exit is how a program must end: the one line that it prints or logs, and its
+// status.
+type Exit struct {
+	Line   string
+	Status int
+}
+
 // CheckStandardInput runs the program with each kind of socket as its standard
-// input. Want has the line that the program must print or log before it exits; an
-// empty line means that it must serve its client. If there is such a line, the
-// exit status must be 1, or 0 for a connection that the client has reset.
-func CheckStandardInput(t *testing.T, want map[string]string) {
-	for kind, line := range want {
+// input: "none", "UDP", "UNIX", "UNIX listener", "TCP listener", "TCP connection"
+// or "TCP reset", a connection that the client has reset. With "none" the program
+// must print the line on standard error, because a person has started it. With
+// the others the line must be in the log.
+func CheckStandardInput(t *testing.T, want map[string]Exit) {
+	for kind, exit := range want {
 		t.Run(kind, func(t *testing.T) {
-			stdin := socket(t, kind)
-			stdout, stderr, logged, status := Run(t, stdin)
-			switch {
-			case line == "":
-				if status != 0 || stdout+stderr != "" {
-					t.Errorf("status %d, %q, log:\n%s", status, stdout+stderr, logged)
-				}
-			case stdout+stderr+logged != line || (kind == "none") != (stderr == line):
-				t.Errorf("printed %q, %q, log %q; want %q", stdout, stderr, logged, line)
-			case status != 1 && (kind != "TCP reset" || status != 0):
-				t.Errorf("status %d", status)
+			stdout, stderr, logged, status := Run(t, socket(t, kind))
+			wantStderr, wantLogged := "", exit.Line
+			if kind == "none" {
+				wantStderr, wantLogged = exit.Line, ""
+			}
+			if stdout != "" || stderr != wantStderr || logged != wantLogged || status != exit.Status {
+				t.Errorf("status %d, printed %q and %q, log %q; want %v", status, stdout, stderr, logged, exit)
 			}
 		})
 	}
@@ -144,4 +150,111 @@ func impatient(timeout time.Duration) {
 		log.Fatal(err)
 	}
 	log.Print("timeout")
+}
+
+// startInetd does what inetd does. For "nowait" it accepts each client, and starts
+// the program with that client as descriptors 0, 1 and 2. For "wait" it waits for
+// a client, starts the program with the listening socket, and does nothing more
+// until the program has ended.
+func (s *service) startInetd(t testing.TB) {
+	t.Helper()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := tcp.(*net.TCPListener)
+	s.address = tcp.Addr().String()
+	s.options.environment = append(s.options.environment, logVariable+"="+s.dir+"/zen.log")
+
+	next := func() (*os.File, error) {
+		conn, err := listener.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Close()
+		return conn.File()
+	}
+	if s.server.Inetd == "wait" {
+		poller, err := poll.New(tcp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = func() (*os.File, error) {
+			for range poller.Events() {
+				break // a client can be accepted
+			}
+			return listener.File()
+		}
+	}
+
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	running.Add(2)
+	s.stopInetd = func() {
+		close(stop)
+		if conn, err := net.Dial("tcp", s.address); err == nil { // wakes next
+			defer conn.Close()
+		}
+		running.Wait()
+	}
+	go func() {
+		defer running.Done()
+		defer tcp.Close()
+		for {
+			socket, err := next()
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if err != nil {
+				t.Errorf("inetd: %v", err)
+				return
+			}
+			ended := s.startUnderInetd(t, socket)
+			if s.server.Inetd == "wait" {
+				<-ended
+			}
+		}
+	}()
+	go func() {
+		defer running.Done()
+		s.followLog(stop)
+	}()
+}
+
+// startUnderInetd starts the program with socket, which it closes here.
+func (s *service) startUnderInetd(t testing.TB, socket *os.File) (ended chan struct{}) {
+	defer socket.Close()
+	command := s.program()
+	command.Stdin, command.Stdout, command.Stderr = socket, socket, socket
+	ended, err := s.begin(command)
+	if err != nil {
+		t.Errorf("inetd: %v", err)
+		ended = make(chan struct{})
+		close(ended)
+	}
+	return ended
+}
+
+// followLog copies what is appended to the log file to s.log. A file has no event
+// to wait for.
+func (s *service) followLog(stop chan struct{}) {
+	var file *os.File
+	for {
+		if status, err := os.Stat(s.dir + "/zen.log"); file == nil && err == nil && status.Mode().IsRegular() {
+			file, _ = os.Open(s.dir + "/zen.log")
+		}
+		if file != nil {
+			if lines, err := io.ReadAll(file); err == nil && len(lines) > 0 {
+				s.log.Write(lines)
+			}
+		}
+		select {
+		case <-stop:
+			file.Close()
+			return
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
 }

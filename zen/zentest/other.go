@@ -22,9 +22,15 @@ func destroyListeners()     {}
 
 func (s *service) startInetd(t testing.TB) { t.Skip("SKIPPED on Windows: there is no inetd") }
 
+// An Exit is how a program must end.
+type Exit struct {
+	Line   string
+	Status int
+}
+
 // CheckStandardInput, CheckIdle and CheckLeaving skip: there is no inetd.
 
-func CheckStandardInput(t *testing.T, _ map[string]string) {
+func CheckStandardInput(t *testing.T, _ map[string]Exit) {
 	t.Skip("SKIPPED on Windows: there is no inetd")
 }
 func CheckIdle(t *testing.T, _ Server, _ int) { t.Skip("SKIPPED on Windows: there is no inetd") }

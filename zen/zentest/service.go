@@ -32,7 +32,7 @@ type service struct {
 	options options
 
 	mu        sync.Mutex
-	processes map[*exec.Cmd]chan struct{} // those that run; closed when one has ended
+	processes map[*exec.Cmd]chan struct{} // running; each channel is closed when its process ends
 	cpu       time.Duration               // of those that have ended
 	stopping  bool
 	failures  []string
@@ -259,7 +259,10 @@ func (s *service) residentMemory(t testing.TB) (bytes int) {
 		if errors.Is(err, exec.ErrNotFound) {
 			t.Skip("SKIPPED: there is no ps to tell the memory of a process (Debian: apt-get install procps)")
 		}
-		kilobytes, _ := strconv.Atoi(strings.TrimSpace(string(output)))
+		kilobytes, err := strconv.Atoi(strings.TrimSpace(string(output)))
+		if err != nil {
+			t.Fatalf("ps does not tell the memory of a process: %v", err)
+		}
 		bytes += kilobytes << 10
 	}
 	return bytes

@@ -10,9 +10,9 @@
 //
 //	var server = zentest.Server{AtOnce: 1, Thinking: 1}
 //
-// The test binary is the program: Main starts it again with an environment
-// variable, and then calls main. So a test needs no compiler, the race detector
-// watches the server too, and a test binary runs wherever it is copied to.
+// The test binary is the program: a test starts its own binary again with an
+// environment variable, and Main then calls main. So a test needs no compiler, and
+// the race detector watches the server too.
 //
 // A server in any language can be held to the rules:
 //
@@ -149,34 +149,40 @@ type rule struct {
 	applies func(server Server) bool // nil if to every server
 }
 
-func ours(server Server) bool       { return server.ours() }
-func listens(server Server) bool    { return server.ours() && server.Inetd == "" }
-func underInetd(server Server) bool { return server.Inetd != "" }
+func listens(s Server) bool       { return s.ours() && s.Inetd == "" }
+func underInetd(s Server) bool    { return s.Inetd != "" }
+func severalAtOnce(s Server) bool { return s.atLeast(2) }
+
+// inOneProcess is for rules about what all clients together need.
+func inOneProcess(s Server) bool { return s.Inetd != "nowait" }
+
+// unlimited is for rules that need more clients than some servers serve at once.
+func unlimited(s Server) bool { return s.AtOnce == 0 && s.Inetd == "" }
 
 var rules = []rule{
 	{"Answers", "Each question is answered, in order.", answers, nil},
 	{"Framing", "How the bytes are cut up on their way changes nothing.", framing, nil},
-	{"LongestQuestion", "A question of 4096 bytes is answered. A longer one is not: the server hangs up, after the answers to the questions before it.", longestQuestion, nil},
+	{"LongestQuestion", "A question of 4096 bytes is answered. After a longer one the server hangs up.", longestQuestion, nil},
 	{"EndlessQuestion", "A question without an end takes no memory.", endlessQuestion, nil},
 	{"HalfClose", "A client that closes its side gets every answer that it is owed, and then the end.", halfClose, nil},
-	{"HangUp", "When the server hangs up on a client that is still sending, the answers on their way arrive.", hangUp, nil},
+	{"HangUp", "When the server hangs up on a client that is still sending, the client gets the answers sent before.", hangUp, nil},
 	{"Reset", "A reset ends one client, and never the server.", resets, nil},
-	{"NeverReads", "A client that does not read its answers is not read from until it does, and costs no memory.", neverReads, nil},
+	{"NeverReads", "The server stops reading from a client that does not read its answers. Such a client costs no memory.", neverReads, nil},
 	{"SlowReader", "A client that reads slowly gets every answer.", slowReader, nil},
 	{"AtOnce", "The server serves as many clients at once as its architecture allows. One more waits until a client leaves.", atOnce, nil},
-	{"Flood", "A client that floods the server does not keep it from the others.", flood, nil},
-	{"OwnAnswers", "Many clients at once get their own answers, though descriptors are used again at once.", ownAnswers, nil},
-	{"Descriptors", "Without descriptors the server goes on with the clients that it has, and accepts others when it can.", descriptors, nil},
-	{"NoLeak", "A client that has left leaves no descriptor behind.", noLeak, nil},
-	{"NoSpin", "A server that has nothing to do uses no processor time.", noSpin, nil},
-	{"Memory", "A silent client keeps no memory that it needed before.", memory, func(s Server) bool { return s.Inetd != "nowait" }},
+	{"Flood", "The others get answers while one client floods the server.", flood, severalAtOnce},
+	{"OwnAnswers", "Each client gets its own answers, even if it gets the descriptor of a client that has just left.", ownAnswers, nil},
+	{"Descriptors", "Out of descriptors, the server keeps serving its clients. It accepts new ones when descriptors are free.", descriptors, unlimited},
+	{"NoLeak", "A client that has left leaves no descriptor behind.", noLeak, inOneProcess},
+	{"NoSpin", "A server that has nothing to do uses no processor time.", noSpin, inOneProcess},
+	{"Memory", "When a client falls silent, the server frees its buffers.", memory, unlimited},
 	{"Signals", "Signals that do not concern the server change nothing.", signals, nil},
 	{"Stop", "A server that is stopped or killed leaves its port to the next one.", stop, func(s Server) bool { return s.Inetd == "" }},
-	{"Log", "Every client leaves the same two lines in the log of every server, and cannot forge one.", logLines, ours},
+	{"Log", "Every client leaves the same two lines in the log of every server, and cannot forge one.", logLines, Server.ours},
 	{"CommandLine", "Bad arguments are one clear line and the right exit status.", commandLine, listens},
 	{"Hosts", "An empty host is every interface.", hosts, listens},
 	{"PermanentError", "If the listening socket is destroyed, the server ends at once with status 1 and says why.", permanentError, listens},
-	{"ThinkingTime", "While it thinks, the server thinks for as many clients at once as its architecture allows.", thinkingTime, ours},
-	{"WhoWaits", "The README's picture is what happens.", whoWaits, ours},
+	{"ThinkingTime", "The server thinks for as many clients at once as its architecture allows.", thinkingTime, Server.ours},
+	{"WhoWaits", "The README's picture is what happens.", whoWaits, Server.ours},
 	{"NothingButAnswers", "Under inetd nothing but answers reaches a client, whatever the log file is and whatever goes wrong.", nothingButAnswers, underInetd},
 }
