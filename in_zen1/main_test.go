@@ -15,11 +15,11 @@ var server = zentest.Server{Inetd: "nowait"}
 // What is not a client's connection is refused with one line that says why.
 func TestStandardInput(t *testing.T) {
 	zentest.CheckStandardInput(t, map[string]zentest.Exit{
-		"none":          {"standard input is not a socket; inetd starts this program (see inetd.conf)\n", 1},
-		"TCP listener":  {"standard input is a listening socket; in inetd.conf, change wait to nowait\n", 1},
-		"UDP":           {"standard input: expected a TCP socket, got udp\n", 1},
-		"UNIX listener": {"standard input: expected a TCP socket, got unix\n", 1},
-		"UNIX":          {"standard input: expected a TCP socket, got unix\n", 1},
-		"TCP reset":     {"The client has left before this program started\n", 0},
+		"none":          {Line: "standard input is not a socket; inetd starts this program (see inetd.conf)\n", Status: 1},
+		"TCP listener":  {Line: "standard input is a listening socket; in inetd.conf, change wait to nowait\n", Status: 1},
+		"UDP":           {Line: "standard input: expected a TCP socket, got udp\n", Status: 1},
+		"UNIX listener": {Line: "standard input: expected a TCP socket, got unix\n", Status: 1},
+		"UNIX":          {Line: "standard input: expected a TCP socket, got unix\n", Status: 1},
+		"TCP reset":     {Line: "The client has left before this program started\n", Status: 0},
 	})
 }

@@ -15,12 +15,12 @@ var server = zentest.Server{AtOnce: 1, Thinking: 1, Inetd: "wait"}
 // What is not a listening socket is refused with one line that says why.
 func TestStandardInput(t *testing.T) {
 	zentest.CheckStandardInput(t, map[string]zentest.Exit{
-		"none":           {"standard input is not a socket; inetd starts this program (see inetd.conf)\n", 1},
-		"TCP connection": {"standard input is a client's connection; in inetd.conf, change nowait to wait\n", 1},
-		"TCP reset":      {"standard input is a client's connection; in inetd.conf, change nowait to wait\n", 1},
-		"UDP":            {"standard input: expected a TCP socket, got udp\n", 1},
-		"UNIX listener":  {"standard input: expected a TCP socket, got unix\n", 1},
-		"UNIX":           {"standard input: expected a TCP socket, got unix\n", 1},
+		"none":           {Line: "standard input is not a socket; inetd starts this program (see inetd.conf)\n", Status: 1},
+		"TCP connection": {Line: "standard input is a client's connection; in inetd.conf, change nowait to wait\n", Status: 1},
+		"TCP reset":      {Line: "standard input is a client's connection; in inetd.conf, change nowait to wait\n", Status: 1},
+		"UDP":            {Line: "standard input: expected a TCP socket, got udp\n", Status: 1},
+		"UNIX listener":  {Line: "standard input: expected a TCP socket, got unix\n", Status: 1},
+		"UNIX":           {Line: "standard input: expected a TCP socket, got unix\n", Status: 1},
 	})
 }
 

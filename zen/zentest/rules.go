@@ -509,6 +509,7 @@ func noSpin(t testing.TB, server Server) {
 	}
 }
 
+// memory is not for the race detector, which keeps memory for what is freed too.
 func memory(t testing.TB, server Server) {
 	s := start(t, server, options{})
 	var held []*net.TCPConn
@@ -528,10 +529,7 @@ func memory(t testing.TB, server Server) {
 		send(t, conn, strings.Repeat("?", burst))
 		expect(t, conn, strings.Repeat(unknown, burst))
 	}
-	limit := 9 << 20 // 36 KB for each of 250
-	if raceDetector {
-		limit = 40 << 20
-	}
+	const limit = 9 << 20 // 36 KB for each of 250
 	if grown := s.residentMemory(t) - before; grown > limit {
 		t.Errorf("%d silent clients keep %d bytes each after a burst", len(held), grown/len(held))
 	}

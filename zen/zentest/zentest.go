@@ -175,7 +175,7 @@ var rules = []rule{
 	{"Descriptors", "Out of descriptors, the server keeps serving its clients. It accepts new ones when descriptors are free.", descriptors, unlimited},
 	{"NoLeak", "A client that has left leaves no descriptor behind.", noLeak, inOneProcess},
 	{"NoSpin", "A server that has nothing to do uses no processor time.", noSpin, inOneProcess},
-	{"Memory", "When a client falls silent, the server frees its buffers.", memory, unlimited},
+	{"Memory", "When a client falls silent, the server frees its buffers.", memory, func(s Server) bool { return unlimited(s) && !raceDetector }},
 	{"Signals", "Signals that do not concern the server change nothing.", signals, nil},
 	{"Stop", "A server that is stopped or killed leaves its port to the next one.", stop, func(s Server) bool { return s.Inetd == "" }},
 	{"Log", "Every client leaves the same two lines in the log of every server, and cannot forge one.", logLines, Server.ours},
