@@ -163,7 +163,7 @@ var rules = []rule{
 	{"Answers", "Each question is answered, in order.", answers, nil},
 	{"Framing", "How the bytes are cut up on their way changes nothing.", framing, nil},
 	{"LongestQuestion", "A question of 4096 bytes is answered. After a longer one the server hangs up.", longestQuestion, nil},
-	{"EndlessQuestion", "A question without an end takes no memory.", endlessQuestion, nil},
+	{"EndlessQuestion", "A question without an end takes no memory: the server hangs up.", endlessQuestion, nil},
 	{"HalfClose", "A client that closes its side gets every answer that it is owed, and then the end.", halfClose, nil},
 	{"HangUp", "When the server hangs up on a client that is still sending, the client gets the answers sent before.", hangUp, nil},
 	{"Reset", "A reset ends one client, and never the server.", resets, nil},
