@@ -57,7 +57,7 @@ func serve(listener net.Listener) error {
 		// more. If none are left, wait for the next question. If the client is
 		// finished, hang up and forget it: its socket's number will be used again.
 		n, err := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty; answers is shared
+		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty; the buffer is shared
 		switch {
 		case err == nil && len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)

@@ -51,7 +51,7 @@ func (z *zenHandler) HandleRead() error {
 
 func (z *zenHandler) HandleWrite() error {
 	n, err := z.Send(z.unsent)
-	z.unsent = bytes.Clone(z.unsent[n:]) // usually empty; answers is shared
+	z.unsent = bytes.Clone(z.unsent[n:]) // usually empty; the buffer is shared
 	if err == nil && len(z.unsent) == 0 {
 		err = z.err
 	}

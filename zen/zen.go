@@ -69,18 +69,20 @@ func NewConversation(address net.Addr) *Conversation {
 // The only error is a question longer than [MaxQuestion]. The server then sends
 // the answers in dst and disconnects the client.
 func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
-	for piece := range bytes.SplitAfterSeq(data, []byte("?")) {
+	for len(data) > 0 {
+		_, rest, complete := bytes.Cut(data, []byte("?"))
+		piece := data[:len(data)-len(rest)] // up to the '?', or all
+		data = rest
 		if len(c.question)+len(piece) > MaxQuestion {
 			return dst, errTooLong
 		}
-		complete := bytes.HasSuffix(piece, []byte("?"))
 		switch {
 		case complete && c.question == nil:
 			dst = append(dst, Answer(piece)...)
 		case complete:
 			dst = append(dst, Answer(append(c.question, piece...))...)
 			c.forgetQuestion()
-		case len(piece) > 0:
+		default:
 			c.rememberQuestion(piece)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -271,5 +272,41 @@ func TestImportChangesNothing(t *testing.T) {
 	}
 	if flag.Lookup("p") != nil {
 		t.Error("there is a flag -p")
+	}
+}
+
+// A buffer for a part of a question is used again.
+func TestSplitQuestionDoesNotAllocate(t *testing.T) {
+	c := &Conversation{}
+	dst := make([]byte, 0, 100)
+	halves := [][]byte{[]byte("Simple is"), []byte(" better than?")}
+	if n := testing.AllocsPerRun(1000, func() {
+		for _, half := range halves {
+			dst, _ = c.AppendAnswers(dst[:0], half)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for a question that came in two parts", n)
+	}
+}
+
+// Only what cannot pass is permanent.
+func TestPermanent(t *testing.T) {
+	accept := func(err error) error {
+		return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+	}
+	for _, err := range []error{
+		net.ErrClosed, os.ErrDeadlineExceeded,
+		accept(syscall.EBADF), accept(syscall.EINVAL), accept(syscall.ENOTSOCK), accept(syscall.EOPNOTSUPP),
+	} {
+		if !permanent(err) {
+			t.Errorf("%v is not permanent", err)
+		}
+	}
+	for _, err := range []error{
+		accept(syscall.EMFILE), accept(syscall.ENFILE), accept(syscall.ENOBUFS), accept(syscall.ENOMEM), accept(syscall.EPERM),
+	} {
+		if permanent(err) {
+			t.Errorf("%v is permanent", err)
+		}
 	}
 }

@@ -95,7 +95,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		}
 
 		n, err := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty; buffer is shared
+		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty; the buffer is shared
 		switch {
 		case err == nil && len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -16,6 +19,7 @@ type recorder struct {
 	*Transport
 	made     func(r *recorder)
 	received func(r *recorder, data []byte)
+	whenLost func()
 	lost     chan error
 	calls    []string
 }
@@ -37,6 +41,9 @@ func (r *recorder) DataReceived(data []byte) {
 
 func (r *recorder) ConnectionLost(err error) {
 	r.calls = append(r.calls, "lost")
+	if r.whenLost != nil {
+		r.whenLost()
+	}
 	r.lost <- err
 }
 
@@ -149,10 +156,13 @@ func TestCloseWithUnsent(t *testing.T) {
 	r.expectLost(t, reason, "made data lost")
 }
 
-// A reset while something is unsent is the end.
+// A reset while something is unsent is the end, and the reason for it, even if the
+// protocol has closed.
 func TestResetWithUnsent(t *testing.T) {
+	reason := errors.New("closed on purpose")
 	r := &recorder{received: func(r *recorder, data []byte) {
 		r.Write(make([]byte, 1<<24))
+		r.Close(reason)
 	}}
 	conn := serve(t, r)
 	io.WriteString(conn, "?")
@@ -163,10 +173,74 @@ func TestResetWithUnsent(t *testing.T) {
 	conn.Close()
 	select {
 	case err := <-r.lost:
-		if err == nil || err == io.EOF {
+		if err == nil || err == io.EOF || err == reason {
 			t.Errorf("ConnectionLost(%v) after a reset", err)
 		}
 	case <-time.After(30 * time.Second):
 		t.Error("ConnectionLost is not called")
+	}
+}
+
+// ConnectionLost is called before the client can see that the connection is closed.
+func TestLostBeforeClosed(t *testing.T) {
+	closing, closed := make(chan struct{}), make(chan struct{})
+	r := &recorder{received: func(r *recorder, data []byte) { r.Close(io.EOF) }}
+	r.whenLost = func() { close(closing); <-closed }
+	conn := serve(t, r)
+	io.WriteString(conn, "?")
+	<-closing
+	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %d bytes, %v, before ConnectionLost has returned", n, err)
+	}
+	close(closed)
+	r.expectLost(t, io.EOF, "made data lost")
+}
+
+// The loop forgets a protocol whose connection is lost.
+func TestProtocolIsForgotten(t *testing.T) {
+	var once sync.Once
+	forgotten := make(chan struct{})
+	lost := make(chan error, 1)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go Serve(listener, func() Protocol {
+		r := &recorder{lost: lost}
+		once.Do(func() { runtime.AddCleanup(r, func(c chan struct{}) { close(c) }, forgotten) })
+		return r
+	})
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	<-lost
+	next, err := net.Dial("tcp", listener.Addr().String()) // the loop does not hold its last client longer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		runtime.GC()
+		select {
+		case <-forgotten:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the protocol is not freed")
+}
+
+// A listener that is not a socket is an error.
+func TestServeFails(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := Serve(struct{ net.Listener }{listener}, nil); err == nil {
+		t.Error("no error")
 	}
 }

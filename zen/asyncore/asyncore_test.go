@@ -6,8 +6,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"fopnp/chapter07/zen/poll"
 )
 
 // A server gives its clients a handler made by newHandler.
@@ -169,3 +174,71 @@ type failing struct {
 
 func (f *failing) HandleRead() error     { return f.reason }
 func (f *failing) HandleClose(err error) { f.closed <- err }
+
+// If a socket is ready for both, sending comes first.
+func TestWritesFirst(t *testing.T) {
+	var calls []string
+	h := &ordered{calls: &calls}
+	if err := errors.Join(handle(h, poll.Readable|poll.Writable), handle(h, poll.Readable), handle(h, poll.Writable)); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(calls, " "); got != "write read write" {
+		t.Errorf("calls: %s", got)
+	}
+}
+
+type ordered struct {
+	Dispatcher
+	calls *[]string
+}
+
+func (o *ordered) HandleRead() error  { *o.calls = append(*o.calls, "read"); return nil }
+func (o *ordered) HandleWrite() error { *o.calls = append(*o.calls, "write"); return nil }
+
+// HandleClose is called before the client can see that the connection is closed,
+// and the reactor forgets the handler then.
+func TestClosedLast(t *testing.T) {
+	closing, closed, forgotten := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	conn := serve(t, func() Handler {
+		h := &pausing{closing: closing, closed: closed}
+		runtime.AddCleanup(h, func(c chan struct{}) { close(c) }, forgotten)
+		return h
+	})
+	io.WriteString(conn, "?")
+	<-closing
+	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %d bytes, %v, before HandleClose has returned", n, err)
+	}
+	close(closed)
+	conn.Close()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		runtime.GC()
+		select {
+		case <-forgotten:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	t.Error("the handler is not freed")
+}
+
+type pausing struct {
+	Dispatcher
+	closing, closed chan struct{}
+}
+
+func (p *pausing) HandleRead() error     { return io.EOF }
+func (p *pausing) HandleClose(err error) { close(p.closing); <-p.closed }
+
+// A listener that is not a socket is an error.
+func TestLoopFails(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := Loop(struct{ net.Listener }{listener}, &server{}); err == nil {
+		t.Error("no error")
+	}
+}

@@ -445,28 +445,96 @@ func TestAcceptNobody(t *testing.T) {
 
 // If the listening socket is not one, trying again cannot help: Events ends.
 func TestPermanentError(t *testing.T) {
-	r := newRig(t)
-	r.connect()
-	r.expect(r.Listener, Readable)
-	file, err := os.Open(os.DevNull)
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	listener := r.Listener
-	r.Listener = Socket(file.Fd())
-	if _, _, ok := r.Accept(); ok {
-		t.Error("accepted a client from no socket")
+	defer udp.Close()
+	datagrams, err := udp.(*net.UDPConn).File()
+	if err != nil {
+		t.Fatal(err)
 	}
-	r.Listener = listener
-	if _, _, ok := r.pull(); ok || !errors.Is(r.Err(), syscall.ENOTSOCK) {
-		t.Errorf("more events: %v; error %v, want %v", ok, r.Err(), syscall.ENOTSOCK)
+	defer datagrams.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	for want, fd := range map[error]int{
+		syscall.EBADF:      -1,
+		syscall.ENOTSOCK:   int(null.Fd()),
+		syscall.EOPNOTSUPP: int(datagrams.Fd()),
+	} {
+		r := newRig(t)
+		r.connect()
+		r.expect(r.Listener, Readable)
+		listener := r.Listener
+		r.Listener = Socket(fd)
+		if _, _, ok := r.Accept(); ok {
+			t.Error("accepted a client from no listening socket")
+		}
+		r.Listener = listener
+		if _, _, ok := r.pull(); ok || !errors.Is(r.Err(), want) {
+			t.Errorf("more events: %v; error %v, want %v", ok, r.Err(), want)
+		}
 	}
 }
 
-// New fails without a leak.
+// If the Poller itself fails, Events ends too.
+func TestPollerFails(t *testing.T) {
+	for what, fail := range map[string]func(r *rig, socket Socket){
+		"wait":   func(r *rig, socket Socket) {},
+		"Modify": func(r *rig, socket Socket) { r.Modify(socket, Writable) },
+	} {
+		r := newRig(t)
+		_, socket := r.dial()
+		queue := r.queue
+		r.queue = -1
+		fail(r, socket)
+		_, _, ok := r.pull()
+		r.queue = queue
+		if ok || !errors.Is(r.Err(), syscall.EBADF) {
+			t.Errorf("%s: more events: %v; error %v, want %v", what, ok, r.Err(), syscall.EBADF)
+		}
+	}
+}
+
+// The address of a client is that of package net, but for the zone.
+func TestAddress(t *testing.T) {
+	for want, from := range map[string]syscall.Sockaddr{
+		"127.0.0.1:1060":   &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 1060},
+		"[::1]:1060":       &syscall.SockaddrInet6{Addr: [16]byte{15: 1}, Port: 1060},
+		"127.0.0.1:1061":   &syscall.SockaddrInet6{Addr: [16]byte{10: 255, 11: 255, 12: 127, 15: 1}, Port: 1061},
+		"[fe80::1%2]:1060": &syscall.SockaddrInet6{Addr: [16]byte{0: 0xfe, 1: 0x80, 15: 1}, Port: 1060, ZoneId: 2},
+	} {
+		if got := tcpAddr(from).String(); got != want {
+			t.Errorf("address %s, want %s", got, want)
+		}
+	}
+}
+
+// New takes one descriptor, and none if it fails.
 func TestNewFails(t *testing.T) {
 	r := newRig(t)
+	another, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer another.Close()
+	free, _ := syscall.Dup(0)
+	next, _ := syscall.Dup(0)
+	syscall.Close(free)
+	syscall.Close(next)
+	poller, err := New(another)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(poller.queue)
+	if now, _ := syscall.Dup(0); now != next {
+		t.Errorf("after New the first free descriptor is %d, want %d", now, next)
+	} else {
+		syscall.Close(now)
+	}
 	before, err := syscall.Dup(0)
 	if err != nil {
 		t.Fatal(err)
@@ -550,14 +618,79 @@ func TestLinger(t *testing.T) {
 	if got, err := io.ReadAll(conn); string(got) != answers || err != nil {
 		t.Errorf("the client read %d bytes, %v, want %d", len(got), err, len(answers))
 	}
-	io.WriteString(conn, "and more")
+	io.WriteString(conn, strings.Repeat("and more", 1<<17)) // is discarded
 	conn.Close()
 	for len(r.timers) > 0 {
+		if time.Now().After(r.timers[0].due) {
+			t.Fatal("the socket lingers though its client has left")
+		}
 		io.WriteString(next, "?")
 		r.expect(nextSocket, Readable)
 		r.recv(nextSocket, 1)
 	}
 	r.expectClosed(socket)
+}
+
+// When the client of one lingering socket leaves, the other lingers on, and the
+// next client with the number of the first keeps its connection.
+func TestTwoLinger(t *testing.T) {
+	r := newRig(t)
+	first, firstSocket := r.dial()
+	_, secondSocket := r.dial()
+	r.HangUp(firstSocket)
+	r.HangUp(secondSocket)
+	if due := time.Until(r.timers[1].due); due > time.Second {
+		t.Errorf("the second socket lingers for %v, want a second", due)
+	}
+	r.expectNothing() // an idle socket that lingers does not make the loop spin
+	waiting := r.connect()
+	first.Close()
+	for deadline := time.Now().Add(patience); len(r.timers) > 1; {
+		if time.Now().After(deadline) {
+			t.Fatal("the socket lingers though its client has left")
+		}
+		r.wait(quiet)
+		for _, ready := range r.ready {
+			if ready.socket == firstSocket {
+				r.endLinger(firstSocket)
+			}
+		}
+	}
+	r.ready = r.ready[:0]
+	if r.timers[0].socket != secondSocket {
+		t.Errorf("socket %d lingers, want %d", r.timers[0].socket, secondSocket)
+	}
+	for fd := -1; fd < int(firstSocket); { // take the free numbers below it
+		fd, err := syscall.Dup(0)
+		if err != nil || fd >= int(firstSocket) {
+			syscall.Close(fd)
+			break
+		}
+		defer syscall.Close(fd)
+	}
+	newcomer, _, ok := r.Accept()
+	if !ok || newcomer != firstSocket {
+		t.Fatalf("accepted %d, %v, want %d", newcomer, ok, firstSocket)
+	}
+	for timeout := r.runTimers(); timeout >= 0; timeout = r.runTimers() {
+		r.wait(timeout)
+	}
+	r.expectClosed(secondSocket)
+	io.WriteString(waiting, "?")
+	r.recvSoon(newcomer)
+}
+
+// recvSoon receives what a client has just sent.
+func (r *rig) recvSoon(socket Socket) {
+	r.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); r.wait(quiet) {
+		if n, err := socket.Recv(make([]byte, 1)); n > 0 {
+			return
+		} else if err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.Fatal("nothing arrives")
 }
 
 // Clients that neither stop sending nor leave are closed after lingerTime, each

@@ -15,6 +15,8 @@ var (
 	harmless  []os.Signal
 )
 
+func permitAll() {}
+
 func impatient(time.Duration) {}
 
 func makePipe(string) error { return errors.New("no named pipes") }

@@ -241,6 +241,9 @@ func (s *service) stop(t testing.TB) {
 	for _, failure := range s.failures {
 		t.Errorf("%s; its log ends:\n%s", failure, text[max(0, len(text)-2000):])
 	}
+	if s.server.ours() && strings.Contains(text, "<nil>") {
+		t.Errorf("a client without an address in the log:\n%.4000s", text)
+	}
 	if s.server.ours() && strings.Contains(strings.ToLower(text), "goroutine ") && !strings.Contains(text, "on purpose") {
 		t.Errorf("a stack trace in the log:\n%.4000s", text)
 	}

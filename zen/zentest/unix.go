@@ -13,6 +13,9 @@ var (
 	harmless            = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 )
 
+// permitAll lets the program create files with the permissions that it asks for.
+func permitAll() { syscall.Umask(0) }
+
 func makePipe(path string) error { return syscall.Mkfifo(path, 0o666) }
 
 // destroyListeners makes every listening socket of this process one that does not
