@@ -248,7 +248,7 @@ func resets(t testing.TB, server Server) {
 		{"after too long a question", func(conn *net.TCPConn) { send(t, conn, strings.Repeat("x", 5000)) }},
 	} {
 		for range 3 {
-			t.Log("a reset ", state.name)
+			t.Log("a reset", state.name)
 			conn := s.connect(t)
 			state.reach(conn)
 			reset(conn)
@@ -695,7 +695,8 @@ func permanentError(t testing.TB, server Server) {
 	}
 	s := start(t, server, options{environment: []string{destroyVariable + "=^Accepted"}})
 	conn := s.connect(t)
-	conn.Close() // srv_single accepts again only then
+	s.log.await(t, `^Accepted`) // inetd has started the program
+	conn.Close()                // srv_single accepts again only then
 	s.expectEnd(t, 1)
 	s.log.await(t, `^accept.*invalid argument$`)
 	text, _ := s.log.read()
