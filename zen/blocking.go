@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// A Listener is a TCP listener whose Accept retries if the system is out of
-// descriptors or memory.
+// A Listener is a TCP listener whose Accept tries again if that can help, as when
+// the system is out of descriptors.
 type Listener struct {
 	*net.TCPListener
 	Timeout time.Duration // how long Accept waits for a client; 0 means forever

@@ -193,9 +193,10 @@ func (p *Poller) wait(timeout time.Duration) {
 
 // Accept returns the next client, watched for Readable, and its address. The
 // program closes it with HangUp. If ok is false, there is no client: it has
-// already left, or accepting failed. If the system is out of descriptors or
-// memory, Accept logs that and pauses the listening socket, for 5 ms at first
-// and up to a second if that does not help. Any other failure ends Events.
+// already left, or accepting failed. If trying again can help, as when the system
+// is out of descriptors, Accept logs the error and pauses the listening socket,
+// for 5 ms at first and up to a second if the error comes again. If the socket is
+// closed or does not listen, Events ends.
 func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
 	client, from, err := accept(p.Listener)
 	if err == nil {
