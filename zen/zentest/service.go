@@ -142,16 +142,24 @@ func (s *service) startForeign(t testing.TB) {
 	}
 }
 
-// freeAddress returns an address of this machine at which nobody listens.
+// freeAddress returns an address of this machine at which nobody listens, and
+// another one at each call: tests that run at the same time must not share one.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		listener.Close()
+		address := listener.Addr().String()
+		if _, used := usedAddresses.LoadOrStore(address, true); !used {
+			return address
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
+
+var usedAddresses sync.Map
 
 // begin starts command, and remembers it until it has ended.
 func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
