@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -207,8 +208,8 @@ func (s *service) startInetd(t testing.TB) {
 				return
 			default:
 			}
-			if err != nil { // a test may have destroyed the socket
-				t.Logf("inetd: %v", err)
+			if err != nil || !listening(listener) { // a test may have destroyed the socket
+				t.Logf("inetd: the listening socket is destroyed, %v", err)
 				<-stop
 				return
 			}
@@ -222,6 +223,20 @@ func (s *service) startInetd(t testing.TB) {
 		defer running.Done()
 		s.followLog(stop)
 	}()
+}
+
+// listening reports whether listener still listens. A destroyed one is ready for
+// ever, and would start the program again and again.
+func listening(listener *net.TCPListener) (listens bool) {
+	raw, err := listener.SyscallConn()
+	if err != nil {
+		return false
+	}
+	raw.Control(func(fd uintptr) {
+		n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
+		listens = err == nil && n != 0
+	})
+	return listens
 }
 
 // startUnderInetd starts the program with socket, which it closes here.
