@@ -16,6 +16,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
+	"time"
 
 	"fopnp/chapter07/zen"
 )
@@ -32,6 +33,7 @@ func converse(conn net.Conn, causeError bool) error {
 	})
 	answers := bufio.NewReader(conn)
 	for _, question := range questions {
+		time.Sleep(zen.ThinkingTime)
 		io.WriteString(conn, question) // if this fails, so does the read
 		answer, err := answers.ReadSlice('.')
 		if err != nil {

@@ -105,17 +105,16 @@ var answerBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // handleRequest reads once into data, and writes the answers to what it has read.
 func handleRequest(conn Conn, conversation *Conversation, data []byte) error {
-	n, err := conn.Read(data)
+	n, readErr := conn.Read(data)
 	buffer := answerBuffers.Get().(*[]byte)
-	defer answerBuffers.Put(buffer)
-	var tooLong error
-	*buffer, tooLong = conversation.AppendAnswers((*buffer)[:0], data[:n])
-	if len(*buffer) > 0 {
-		if _, err := conn.Write(*buffer); err != nil {
-			return err
-		}
+	answers, tooLong := conversation.AppendAnswers((*buffer)[:0], data[:n])
+	var writeErr error
+	if len(answers) > 0 {
+		_, writeErr = conn.Write(answers)
 	}
-	return cmp.Or(tooLong, err)
+	*buffer = answers
+	answerBuffers.Put(buffer)
+	return cmp.Or(writeErr, tooLong, readErr)
 }
 
 // lingerTime is how long a server discards what a client sends after the server

@@ -13,8 +13,9 @@ import (
 	"unicode"
 )
 
-// ParseCommandLine reads a program's arguments, a host and -p PORT in any order,
-// and returns the address for [net.Listen] or [net.Dial]. Define the program's
+// ParseCommandLine reads a program's arguments, which are a host, -p PORT and -think
+// TIME in any order. It sets [ThinkingTime], and returns the address for
+// [net.Listen] or [net.Dial]. Define the program's
 // own flags with package flag before the call. For -h ParseCommandLine prints a
 // usage with description, and exits with status 0. If an argument is wrong, it
 // prints one line and the usage, and exits with status 2.
@@ -30,6 +31,7 @@ func ParseCommandLine(description string) (address string) {
 		port = text
 		return nil
 	})
+	flag.DurationVar(&ThinkingTime, "think", ThinkingTime, "how long a server thinks about each question, and the client before it asks")
 	flag.CommandLine.Usage = func() {
 		name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 		fmt.Fprintf(flag.CommandLine.Output(), `usage: %s [flags] host

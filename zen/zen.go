@@ -14,12 +14,12 @@ package zen
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
-	"sync"
 	"time"
 )
 
@@ -27,9 +27,10 @@ import (
 // accepts, including its '?'. A server disconnects a client that sends more.
 const MaxQuestion = 4096
 
-// ThinkingTime is how long each answer takes. Set it to a second to simulate an
-// expensive operation, and watch which clients wait.
-var ThinkingTime = 0 * time.Second
+// ThinkingTime is how long a server thinks about each question, and how long a
+// client thinks before it asks one. The flag -think sets it: with a second you can
+// watch which clients wait.
+var ThinkingTime time.Duration
 
 // Aphorisms maps each question that has an answer to that answer.
 var Aphorisms = map[string]string{
@@ -41,11 +42,7 @@ var Aphorisms = map[string]string{
 // Answer returns the answer to question, which includes its '?'.
 func Answer(question []byte) string {
 	time.Sleep(ThinkingTime)
-	answer, known := Aphorisms[string(question)]
-	if !known {
-		return "Error: unknown aphorism."
-	}
-	return answer
+	return cmp.Or(Aphorisms[string(question)], "Error: unknown aphorism.")
 }
 
 // A Conversation is what a server remembers of one client between two reads. It
@@ -77,35 +74,19 @@ func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
 			return dst, errTooLong
 		}
 		switch {
-		case complete && c.question == nil:
+		case !complete:
+			c.question = append(c.question, piece...)
+		case c.question == nil:
 			dst = append(dst, Answer(piece)...)
-		case complete:
-			dst = append(dst, Answer(append(c.question, piece...))...)
-			c.forgetQuestion()
 		default:
-			c.rememberQuestion(piece)
+			dst = append(dst, Answer(append(c.question, piece...))...)
+			c.question = nil
 		}
 	}
 	return dst, nil
 }
 
 var errTooLong = fmt.Errorf("question longer than %d bytes", MaxQuestion)
-
-// questionBuffers holds buffers for questions of which only a part has arrived. A
-// client that is silent between two questions has no buffer.
-var questionBuffers = sync.Pool{New: func() any { return new([MaxQuestion]byte) }}
-
-func (c *Conversation) rememberQuestion(part []byte) {
-	if c.question == nil {
-		c.question = questionBuffers.Get().(*[MaxQuestion]byte)[:0]
-	}
-	c.question = append(c.question, part...)
-}
-
-func (c *Conversation) forgetQuestion() {
-	questionBuffers.Put((*[MaxQuestion]byte)(c.question[:MaxQuestion]))
-	c.question = nil
-}
 
 // End logs how the conversation ended. The error is io.EOF if the client closed
 // its side, and otherwise what went wrong. Call End before you close the
