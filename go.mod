@@ -1,3 +1,3 @@
 module fopnp/chapter07
 
-go 1.24
+go 1.24.0

@@ -8,8 +8,9 @@ import (
 	"net"
 	"os"
 	"sync"
-	"syscall"
 	"time"
+
+	"fopnp/chapter07/zen/system"
 )
 
 // A Listener is a TCP listener whose Accept tries again if that can help, as when
@@ -17,11 +18,16 @@ import (
 type Listener struct {
 	*net.TCPListener
 	Timeout time.Duration // how long Accept waits for a client; 0 means forever
+
+	restore func() // undoes what this process has changed about a socket of inetd, or nil
 }
 
 // Listen returns a Listener at address, for the caller to close. If that fails
 // it logs the reason and exits with status 1: Listen is a helper for commands.
 func Listen(address string) Listener {
+	if system.Missing != nil {
+		log.Fatal(system.Missing)
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		log.Fatal(err)
@@ -31,18 +37,28 @@ func Listen(address string) Listener {
 }
 
 // Accept returns the connection of the next client, for the caller to close. If
-// accepting fails, Accept logs the error, waits 5 ms and tries again; it doubles
-// the wait each time, up to a second. If no client comes for Timeout, Accept
-// returns an error that wraps [os.ErrDeadlineExceeded]. It returns another error only if the socket is closed
-// or does not listen.
+// the system is out of descriptors or memory, Accept logs that, waits 5 ms and
+// tries again; it doubles the wait each time, up to a second.
+//
+// If no client comes for Timeout, Accept returns an error that wraps
+// [os.ErrDeadlineExceeded]. It returns another error only if the listening socket
+// is closed or does not listen.
 func (l Listener) Accept() (net.Conn, error) {
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+	for wait := 5 * time.Millisecond; ; {
 		if l.Timeout > 0 {
 			l.SetDeadline(time.Now().Add(l.Timeout))
 		}
 		conn, err := l.TCPListener.Accept()
-		if err == nil || permanent(err) {
-			return conn, err
+		switch {
+		case err == nil:
+			return conn, nil
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), system.OfListener(err):
+			if l.restore != nil {
+				l.restore()
+			}
+			return nil, err
+		case system.OfConnection(err):
+			continue
 		}
 		var call *os.SyscallError
 		if errors.As(err, &call) {
@@ -50,20 +66,8 @@ func (l Listener) Accept() (net.Conn, error) {
 		}
 		log.Printf("Accept error: %v; retrying in %v", err, wait)
 		time.Sleep(wait)
+		wait = min(2*wait, time.Second)
 	}
-}
-
-// permanent reports whether accepting would fail again with err.
-func permanent(err error) bool {
-	for _, target := range []error{
-		os.ErrDeadlineExceeded, net.ErrClosed,
-		syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP,
-	} {
-		if errors.Is(err, target) {
-			return true
-		}
-	}
-	return false
 }
 
 // AcceptConnectionsForever accepts clients from listener and converses with one

@@ -7,9 +7,11 @@ import (
 	"log"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 )
 
@@ -20,9 +22,11 @@ import (
 // usage with description, and exits with status 0. If an argument is wrong, it
 // prints one line and the usage, and exits with status 2.
 //
-// It also sets up package log for a command: no date before each line.
+// It also sets up package log for a command: no date before each line, and if the
+// reader of standard error leaves, the program goes on without it.
 func ParseCommandLine(description string) (address string) {
 	log.SetFlags(0)
+	signal.Ignore(syscall.SIGPIPE)
 	port := "1060"
 	flag.Func("p", "TCP `port`, 0 to 65535 (default 1060)", func(text string) error {
 		if _, err := strconv.ParseUint(text, 10, 16); err != nil {
@@ -52,5 +56,6 @@ func ParseCommandLine(description string) (address string) {
 		flag.CommandLine.Usage()
 		os.Exit(2)
 	}
-	return net.JoinHostPort(hosts[0], port)
+	host := strings.Trim(hosts[0], "[]'") // of [::1], and of '' in cmd.exe, which passes the quotes on
+	return net.JoinHostPort(host, port)
 }

@@ -3,6 +3,7 @@
 package zen
 
 import (
+	"errors"
 	"log"
 	"net"
 	"os"
@@ -65,15 +66,20 @@ func StdinConn() net.Conn {
 		log.Fatal("standard input is a listening socket; in inetd.conf, change wait to nowait")
 	}
 	if conn.RemoteAddr() == nil { // a reset connection has no address
-		log.Print("The client has left before this program started")
-		os.Exit(0)
+		clientHasLeft()
 	}
 	return conn
 }
 
+func clientHasLeft() {
+	log.Print("The client has left before this program started")
+	os.Exit(0)
+}
+
 // StdinListener returns the listening socket that inetd has passed as standard
-// input ("wait" in inetd.conf). If it is another kind of socket, StdinListener
-// logs what is wrong and exits with status 1.
+// input ("wait" in inetd.conf). When its Accept fails, it leaves the socket as inetd
+// has passed it. If standard input is another kind of socket, StdinListener logs what
+// is wrong and exits with status 1.
 func StdinListener() Listener {
 	stdinSocket().Close() // closes a copy: standard input stays open
 	if !stdinListens() {
@@ -83,13 +89,18 @@ func StdinListener() Listener {
 	if err != nil {
 		log.Fatal(err)
 	}
-	return Listener{TCPListener: listener.(*net.TCPListener)}
+	// Package net has made the socket non-blocking, and inetd has the same socket.
+	restore := func() { syscall.SetNonblock(syscall.Stdin, false) }
+	return Listener{TCPListener: listener.(*net.TCPListener), restore: restore}
 }
 
 // stdinSocket returns a copy of the TCP socket that is standard input. The socket
 // may be listening: [net.FileConn] does not check.
 func stdinSocket() *net.TCPConn {
 	conn, err := net.FileConn(os.Stdin)
+	if errors.Is(err, syscall.EINVAL) { // what OpenBSD and NetBSD say of a reset connection
+		clientHasLeft()
+	}
 	if err != nil {
 		log.Fatalf("standard input: expected a TCP socket: %v", err)
 	}

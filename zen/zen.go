@@ -5,11 +5,10 @@
 // them in order. TCP is a stream of bytes: one read may return half a question
 // or a hundred questions.
 //
-// The rules are in this file, and they do not touch a socket: a server passes what
-// it has received to [Conversation.AppendAnswers], and sends what that returns.
-// So a server that blocks in Read and an event loop, which must never block,
-// follow the same rules. [HandleConversation] is the conversation of the servers
-// that block.
+// The rules do not touch a socket: a server passes what it has received to
+// [Conversation.AppendAnswers], and sends what that returns. So a server that blocks
+// in Read and an event loop, which must never block, follow the same rules.
+// [HandleConversation] is the conversation of the servers that block.
 package zen
 
 import (
@@ -20,6 +19,8 @@ import (
 	"io"
 	"log"
 	"net"
+	"os"
+	"syscall"
 	"time"
 )
 
@@ -105,6 +106,9 @@ func (c *Conversation) End(err error) {
 // cause returns err without the addresses that package net adds to it: the log
 // line already has the client's.
 func cause(err error) error {
+	if errors.Is(err, syscall.EPROTOTYPE) { // macOS: a reset has arrived during a write
+		return os.NewSyscallError("write", syscall.ECONNRESET)
+	}
 	var operation *net.OpError
 	if errors.As(err, &operation) {
 		return operation.Err

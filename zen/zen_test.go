@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -272,27 +271,5 @@ func TestImportChangesNothing(t *testing.T) {
 	}
 	if flag.Lookup("p") != nil {
 		t.Error("there is a flag -p")
-	}
-}
-
-// Only what cannot pass is permanent.
-func TestPermanent(t *testing.T) {
-	accept := func(err error) error {
-		return &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
-	}
-	for _, err := range []error{
-		net.ErrClosed, os.ErrDeadlineExceeded,
-		accept(syscall.EBADF), accept(syscall.EINVAL), accept(syscall.ENOTSOCK), accept(syscall.EOPNOTSUPP),
-	} {
-		if !permanent(err) {
-			t.Errorf("%v is not permanent", err)
-		}
-	}
-	for _, err := range []error{
-		accept(syscall.EMFILE), accept(syscall.ENFILE), accept(syscall.ENOBUFS), accept(syscall.ENOMEM), accept(syscall.EPERM),
-	} {
-		if permanent(err) {
-			t.Errorf("%v is permanent", err)
-		}
 	}
 }

@@ -1,17 +1,20 @@
+//go:build !unix
+
 package zen
 
 import (
 	"log"
 	"net"
+	"runtime"
 )
 
-// LogFile is the log of the programs under inetd, which Windows does not have.
+// LogFile is the log of the programs under inetd. This system has no inetd.
 var LogFile string
 
 // RedirectOutput exits with status 1: there is no inetd.
 func RedirectOutput() {
 	log.SetFlags(0)
-	log.Fatal("this program runs under inetd, which Windows does not have; srv_legacy runs without")
+	log.Fatalf("this program runs under inetd, which %s does not have; srv_legacy runs without", runtime.GOOS)
 }
 
 // StdinConn is never called, because RedirectOutput exits.
