@@ -6,10 +6,8 @@ import (
 	"time"
 )
 
-// A file for another system supplies what this one does: descriptor, events,
+// A file for another system supplies what this one does: events,
 // accept, open, control with its two operations, and poll.
-
-type descriptor = int
 
 // events is room for the events of one turn.
 type events [128]syscall.EpollEvent
@@ -51,7 +49,7 @@ func (p *Poller) control(operation int, s Socket, event Event) error {
 
 const edgeTriggered = 1 << 31 // syscall.EPOLLET is negative on some processors
 
-// poll appends to p.ready what has happened, or nothing after timeout.
+// poll appends to p.turn what has happened, or nothing after timeout.
 func (p *Poller) poll(timeout time.Duration) error {
 	milliseconds := -1
 	if timeout >= 0 {
@@ -66,7 +64,7 @@ func (p *Poller) poll(timeout time.Duration) error {
 		if e.Events&(syscall.EPOLLOUT|syscall.EPOLLHUP|syscall.EPOLLERR) != 0 {
 			event |= Writable
 		}
-		p.ready = append(p.ready, readiness{Socket(e.Fd), event})
+		p.turn = append(p.turn, readiness{Socket(e.Fd), event})
 	}
 	return err
 }

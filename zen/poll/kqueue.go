@@ -8,8 +8,6 @@ import (
 	"time"
 )
 
-type descriptor = int
-
 type events [128]syscall.Kevent_t
 
 // accept returns the next client of listener, non-blocking. It makes three calls,
@@ -62,7 +60,7 @@ func (p *Poller) control(operation int, s Socket, event Event) error {
 	return err
 }
 
-// poll appends to p.ready what has happened, or nothing after timeout. A socket
+// poll appends to p.turn what has happened, or nothing after timeout. A socket
 // that is ready for both events is there twice.
 func (p *Poller) poll(timeout time.Duration) error {
 	var limit *syscall.Timespec
@@ -76,7 +74,7 @@ func (p *Poller) poll(timeout time.Duration) error {
 		if e.Filter == syscall.EVFILT_WRITE {
 			event = Writable
 		}
-		p.ready = append(p.ready, readiness{Socket(e.Ident), event})
+		p.turn = append(p.turn, readiness{Socket(e.Ident), event})
 	}
 	return err
 }

@@ -28,6 +28,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"fopnp/chapter07/zen/system"
 )
 
 // An Event says what a socket is ready for, or what it is watched for. It is a
@@ -82,21 +84,27 @@ func result(call string, n int, err error) (int, error) {
 type Poller struct {
 	Listener Socket // the listening socket; Readable means that a client can be accepted
 
-	listener net.Listener  // keeps the descriptor of Listener open
-	queue    int           // the descriptor of epoll or kqueue
-	watched  []Event       // what each socket is watched for, by its number
-	events   events        // what the system reports in a turn
-	ready    []readiness   // the same, for sockets that are still open
-	handled  int           // events since the last call of runtime.Gosched
-	backoff  time.Duration // the next pause of Listener
-	timers   []timer       // the earliest first
-	err      error         // why Events has ended
+	owner     net.Listener         // keeps the descriptor of Listener open
+	queue     int                  // the descriptor of epoll or kqueue
+	watched   []Event              // what each socket is watched for, by its number
+	events    events               // what the system reports in a turn
+	turn      []readiness          // the same, for sockets that are still open, and then new clients
+	handled   int                  // events since the last call of runtime.Gosched
+	backoff   time.Duration        // the next pause of Listener
+	timers    []timer              // the earliest first
+	lingering map[Socket]time.Time // when to close each socket that lingers
+	err       error                // why Events has ended
 }
 
 type readiness struct {
 	socket Socket
 	event  Event
 }
+
+// longestTurn is how many events a turn has at most, those included that Accept
+// adds. It is larger than what the system reports at once, so that Accept can add
+// some in each turn.
+const longestTurn = 2 * len(events{})
 
 // New returns a Poller that watches listener. From then on only the Poller may use
 // listener. New returns an error if listener is not a [net.TCPListener] and does
@@ -107,7 +115,7 @@ func New(listener net.Listener) (*Poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Poller{listener: listener, queue: queue, backoff: shortestPause}
+	p := &Poller{owner: listener, queue: queue, backoff: shortestPause, lingering: map[Socket]time.Time{}}
 	if p.Listener, err = adopt(listener); err == nil {
 		err = p.add(p.Listener, Readable)
 	}
@@ -122,7 +130,7 @@ func New(listener net.Listener) (*Poller, error) {
 // its clients need: every client inherits them.
 func adopt(listener net.Listener) (Socket, error) {
 	tcp, ok := listener.(interface {
-		SyscallConn() (syscall.RawConn, error)
+		syscall.Conn
 		File() (*os.File, error)
 	})
 	if !ok {
@@ -156,12 +164,12 @@ func (p *Poller) Events() iter.Seq2[Socket, Event] {
 	return func(yield func(Socket, Event) bool) {
 		for p.err == nil {
 			p.wait(p.runTimers())
-			for _, ready := range p.ready {
+			for i := 0; i < len(p.turn); i++ { // Accept may add an event
 				// Since the wait the program may have closed the socket, or begun to
 				// watch it for something else. Then it must not see this event.
-				watched := p.watched[ready.socket]
-				event := ready.event & watched
-				if watched&lingering != 0 {
+				ready := p.turn[i]
+				event := ready.event & p.watched[ready.socket]
+				if _, lingers := p.lingering[ready.socket]; lingers {
 					p.endLinger(ready.socket)
 				} else if event != 0 && !yield(ready.socket, event) {
 					return
@@ -174,17 +182,17 @@ func (p *Poller) Events() iter.Seq2[Socket, Event] {
 // Err returns the error that has ended Events.
 func (p *Poller) Err() error { return p.err }
 
-// wait sets p.ready to the next events, or to none after timeout. A negative
+// wait sets p.turn to the next events, or to none after timeout. A negative
 // timeout is forever.
 func (p *Poller) wait(timeout time.Duration) {
 	// When a goroutine has run for 10 ms, Go's runtime may hand its processor to
 	// another thread at each system call, and taking it back costs time. Gosched
 	// starts the 10 ms again.
-	if p.handled += len(p.ready); p.handled > 256 {
+	if p.handled += len(p.turn); p.handled > 256 {
 		p.handled = 0
 		runtime.Gosched()
 	}
-	p.ready = p.ready[:0]
+	p.turn = p.turn[:0]
 	// macOS may return ETIMEDOUT when nothing is wrong.
 	if err := p.poll(timeout); err != nil && err != syscall.EINTR && err != syscall.ETIMEDOUT {
 		p.err = os.NewSyscallError("wait for events", err)
@@ -193,44 +201,58 @@ func (p *Poller) wait(timeout time.Duration) {
 
 // Accept returns the next client, watched for Readable, and its address. The
 // program closes it with HangUp. If ok is false, there is no client: it has
-// already left, or accepting failed. If trying again can help, as when the system
-// is out of descriptors, Accept logs the error and pauses the listening socket,
-// for 5 ms at first and up to a second if the error comes again. If the socket is
-// closed or does not listen, Events ends.
+// already left, or accepting failed. If the system is out of descriptors or memory,
+// Accept logs that and pauses the listening socket, for 5 ms at first and up to a
+// second if the error comes again. If the socket is closed or does not listen,
+// Events ends.
+//
+// After a client the event of the listening socket comes again in the same turn. So
+// a thousand clients that connect at once need a few turns, and not a thousand.
 func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
 	client, from, err := accept(p.Listener)
-	if err == nil {
-		if err = p.add(client, Readable); err != nil {
-			p.close(client)
-		}
-	}
-	switch err {
-	case nil:
-		p.backoff = shortestPause
-		return client, tcpAddr(from), true
-	case syscall.EAGAIN, syscall.EINTR, syscall.ECONNABORTED: // nobody is there, or not any more
-	case syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK, syscall.EOPNOTSUPP:
+	switch {
+	case err == nil:
+	case err == syscall.EAGAIN, err == syscall.EINTR, system.OfConnection(err):
+		return 0, nil, false
+	case system.OfListener(err):
 		p.err = os.NewSyscallError("accept", err)
+		return 0, nil, false
 	default:
 		p.pause(err)
+		return 0, nil, false
 	}
-	return 0, nil, false
+	if err := p.add(client, Readable); err != nil {
+		p.close(client)
+		p.pause(err)
+		return 0, nil, false
+	}
+	p.backoff = shortestPause
+	if len(p.turn) < longestTurn {
+		p.turn = append(p.turn, readiness{p.Listener, Readable})
+	}
+	return client, tcpAddr(from), true
 }
 
-// tcpAddr returns the address of a client as package net does, except that an
-// IPv6 zone is a number.
+// tcpAddr returns the address of a client as package net does.
 func tcpAddr(from syscall.Sockaddr) *net.TCPAddr {
 	switch from := from.(type) {
 	case *syscall.SockaddrInet4:
 		return &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
 	case *syscall.SockaddrInet6:
-		address := &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
-		if from.ZoneId != 0 {
-			address.Zone = strconv.Itoa(int(from.ZoneId))
-		}
-		return address
+		return &net.TCPAddr{IP: from.Addr[:], Port: from.Port, Zone: zone(from.ZoneId)}
 	}
 	return &net.TCPAddr{}
+}
+
+// zone returns the name of an IPv6 zone, or its number if it has no name.
+func zone(id uint32) string {
+	if id == 0 {
+		return ""
+	}
+	if network, err := net.InterfaceByIndex(int(id)); err == nil {
+		return network.Name
+	}
+	return strconv.Itoa(int(id))
 }
 
 // add starts to watch s for event.
@@ -242,7 +264,8 @@ func (p *Poller) add(s Socket, event Event) error {
 	return p.control(addSocket, s, event)
 }
 
-// Modify sets what s is watched for. It makes a system call only if that changes.
+// Modify sets what s is watched for. It makes a system call only if that changes. If
+// the call fails, Events ends.
 func (p *Poller) Modify(s Socket, event Event) {
 	if p.watched[s] == event {
 		return
@@ -270,9 +293,10 @@ func (p *Poller) HangUp(s Socket) {
 // may remain.
 func (p *Poller) close(s Socket) {
 	p.watched[s] = 0
-	for i := range p.ready {
-		if p.ready[i].socket == s {
-			p.ready[i].event = 0
+	delete(p.lingering, s)
+	for i := range p.turn {
+		if p.turn[i].socket == s {
+			p.turn[i].event = 0
 		}
 	}
 	syscall.Close(descriptor(s))

@@ -68,8 +68,8 @@ func (r *rig) expect(socket Socket, event Event) {
 func (r *rig) expectNothing() {
 	r.Helper()
 	r.wait(0)
-	if r.err != nil || len(r.ready) > 0 {
-		r.Fatalf("unexpected events: %v, %v", r.ready, r.err)
+	if r.err != nil || len(r.turn) > 0 {
+		r.Fatalf("unexpected events: %v, %v", r.turn, r.err)
 	}
 }
 
@@ -94,6 +94,7 @@ func (r *rig) dial() (*net.TCPConn, Socket) {
 	if !ok || address.String() != conn.LocalAddr().String() {
 		r.Fatalf("accepted %v, %v, want %v", address, ok, conn.LocalAddr())
 	}
+	r.turn = r.turn[:len(r.turn)-1] // without the event that Accept adds
 	return conn, socket
 }
 
@@ -258,11 +259,11 @@ func TestResetWatchedForNothing(t *testing.T) {
 	for waits := 0; ; waits++ {
 		begin := time.Now()
 		r.wait(quiet)
-		if len(r.ready) == 0 && time.Since(begin) >= quiet {
+		if len(r.turn) == 0 && time.Since(begin) >= quiet {
 			break
 		}
 		if waits == 10 {
-			t.Fatalf("the wait returns at once again and again: %v", r.ready)
+			t.Fatalf("the wait returns at once again and again: %v", r.turn)
 		}
 	}
 	r.Modify(socket, Readable)
@@ -283,7 +284,7 @@ func (r *rig) batch(clients int) (first Socket, rest []Socket) {
 	for _, conn := range conns {
 		io.WriteString(conn, "?")
 	}
-	for first, _ = r.next(); len(r.ready) < clients; first, _ = r.next() {
+	for first, _ = r.next(); len(r.turn) < clients; first, _ = r.next() {
 	}
 	delete(sockets, first)
 	for socket := range sockets {
@@ -324,7 +325,7 @@ func TestStaleEventAfterHangUp(t *testing.T) {
 		if fresh != socket {
 			t.Fatalf("the next client has number %d, want %d again", fresh, socket)
 		}
-		for _, ready := range r.ready {
+		for _, ready := range r.turn {
 			if ready.socket == fresh && ready.event != 0 {
 				t.Errorf("an event of the last owner of number %d is left", fresh)
 			}
@@ -425,14 +426,53 @@ func TestClientThatCannotBeWatched(t *testing.T) {
 	r.expect(r.Listener, Readable)
 	queue := r.queue
 	r.queue = -1
-	_, _, ok := r.Accept()
+	var ok bool
+	captureLog(func() { _, _, ok = r.Accept() })
 	r.queue = queue
-	if ok || r.err == nil {
+	if ok || r.err == nil { // the pause of the listening socket fails too
 		t.Errorf("accepted: %v, error: %v", ok, r.err)
 	}
 	if got, err := io.ReadAll(conn); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the client is still connected: %q, %v", got, err)
 	}
+}
+
+// After a client the event of the listening socket comes again in the same turn,
+// but a turn has an end: a crowd does not keep the others waiting.
+func TestCrowd(t *testing.T) {
+	r := newRig(t)
+	other, otherSocket := r.dial()
+	const crowd = 90 // fits into the queue of every system
+	for range crowd {
+		r.connect()
+	}
+	r.expect(r.Listener, Readable)
+	for accepted := 0; accepted < crowd; accepted++ {
+		if _, _, ok := r.Accept(); !ok {
+			t.Fatalf("%d clients of %d are accepted in one turn", accepted, crowd)
+		}
+		r.expect(r.Listener, Readable)
+	}
+	if _, _, ok := r.Accept(); ok {
+		t.Error("a client is accepted that nobody has sent")
+	}
+	r.expectNothing()
+
+	// A listening socket that always has a client leaves room for the others.
+	io.WriteString(other, "?")
+	accepted := 0
+	for socket := r.Listener; socket == r.Listener; socket, _ = r.next() {
+		client := r.connect()
+		if newcomer, _, ok := r.Accept(); ok {
+			accepted++
+			client.Close()
+			r.recvEnd(newcomer)
+		}
+		if accepted > 2*longestTurn {
+			t.Fatalf("%d clients are accepted while another waits", accepted)
+		}
+	}
+	r.recv(otherSocket, 1)
 }
 
 // Nobody to accept is not an error.
@@ -445,25 +485,14 @@ func TestAcceptNobody(t *testing.T) {
 
 // If the listening socket is not one, trying again cannot help: Events ends.
 func TestPermanentError(t *testing.T) {
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
-	datagrams, err := udp.(*net.UDPConn).File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer datagrams.Close()
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer null.Close()
 	for want, fd := range map[error]int{
-		syscall.EBADF:      -1,
-		syscall.ENOTSOCK:   int(null.Fd()),
-		syscall.EOPNOTSUPP: int(datagrams.Fd()),
+		syscall.EBADF:    -1,
+		syscall.ENOTSOCK: int(null.Fd()),
 	} {
 		r := newRig(t)
 		r.connect()
@@ -499,13 +528,20 @@ func TestPollerFails(t *testing.T) {
 	}
 }
 
-// The address of a client is that of package net, but for the zone.
+// The address of a client is that of package net.
 func TestAddress(t *testing.T) {
+	networks, err := net.Interfaces()
+	if err != nil || len(networks) == 0 {
+		t.Fatalf("no network interface: %v", err)
+	}
+	name, zone := networks[0].Name, uint32(networks[0].Index)
 	for want, from := range map[string]syscall.Sockaddr{
-		"127.0.0.1:1060":   &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 1060},
-		"[::1]:1060":       &syscall.SockaddrInet6{Addr: [16]byte{15: 1}, Port: 1060},
-		"127.0.0.1:1061":   &syscall.SockaddrInet6{Addr: [16]byte{10: 255, 11: 255, 12: 127, 15: 1}, Port: 1061},
-		"[fe80::1%2]:1060": &syscall.SockaddrInet6{Addr: [16]byte{0: 0xfe, 1: 0x80, 15: 1}, Port: 1060, ZoneId: 2},
+		"127.0.0.1:1060": &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 1060},
+		"[::1]:1060":     &syscall.SockaddrInet6{Addr: [16]byte{15: 1}, Port: 1060},
+		"127.0.0.1:1061": &syscall.SockaddrInet6{Addr: [16]byte{10: 255, 11: 255, 12: 127, 15: 1}, Port: 1061},
+
+		"[fe80::1%999999]:1060":    &syscall.SockaddrInet6{Addr: [16]byte{0: 0xfe, 1: 0x80, 15: 1}, Port: 1060, ZoneId: 999999},
+		"[fe80::1%" + name + "]:1": &syscall.SockaddrInet6{Addr: [16]byte{0: 0xfe, 1: 0x80, 15: 1}, Port: 1, ZoneId: zone},
 	} {
 		if got := tcpAddr(from).String(); got != want {
 			t.Errorf("address %s, want %s", got, want)
@@ -551,7 +587,7 @@ func TestNewFails(t *testing.T) {
 	if _, err := New(struct{ net.Listener }{closed}); err == nil {
 		t.Error("New accepts a listener that is not a socket")
 	}
-	withoutDescriptors(t, func() { _, err = New(r.listener) })
+	withoutDescriptors(t, func() { _, err = New(r.owner) })
 	if !errors.Is(err, syscall.EMFILE) {
 		t.Errorf("without descriptors: %v", err)
 	}
@@ -649,20 +685,20 @@ func TestTwoLinger(t *testing.T) {
 	r.expectNothing() // an idle socket that lingers does not make the loop spin
 	waiting := r.connect()
 	first.Close()
-	for deadline := time.Now().Add(patience); len(r.timers) > 1; {
+	for deadline := time.Now().Add(patience); len(r.lingering) > 1; {
 		if time.Now().After(deadline) {
 			t.Fatal("the socket lingers though its client has left")
 		}
 		r.wait(quiet)
-		for _, ready := range r.ready {
+		for _, ready := range r.turn {
 			if ready.socket == firstSocket {
 				r.endLinger(firstSocket)
 			}
 		}
 	}
-	r.ready = r.ready[:0]
-	if r.timers[0].socket != secondSocket {
-		t.Errorf("socket %d lingers, want %d", r.timers[0].socket, secondSocket)
+	r.turn = r.turn[:0]
+	if _, lingers := r.lingering[secondSocket]; !lingers {
+		t.Error("the other socket does not linger any more")
 	}
 	for fd := -1; fd < int(firstSocket); { // take the free numbers below it
 		fd, err := syscall.Dup(0)
@@ -682,6 +718,18 @@ func TestTwoLinger(t *testing.T) {
 	r.expectClosed(secondSocket)
 	io.WriteString(waiting, "?")
 	r.recvSoon(newcomer)
+}
+
+// recvEnd closes a socket whose client has left.
+func (r *rig) recvEnd(socket Socket) {
+	r.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
+		if _, err := socket.Recv(make([]byte, 1)); err == io.EOF {
+			r.close(socket)
+			return
+		}
+	}
+	r.Fatal("the client does not leave")
 }
 
 // recvSoon receives what a client has just sent.

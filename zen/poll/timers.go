@@ -14,11 +14,13 @@ type timer struct {
 	socket Socket
 }
 
-// setTimer adds a timer for s, behind those that are due earlier.
-func (p *Poller) setTimer(s Socket, wait time.Duration) {
-	due := time.Now().Add(wait)
+// setTimer adds a timer for s, behind those that are due earlier, and returns when
+// it is due.
+func (p *Poller) setTimer(s Socket, wait time.Duration) (due time.Time) {
+	due = time.Now().Add(wait)
 	i, _ := slices.BinarySearchFunc(p.timers, due, func(t timer, due time.Time) int { return t.due.Compare(due) })
 	p.timers = slices.Insert(p.timers, i, timer{due, s})
+	return due
 }
 
 // runTimers does what is due, and returns how long to wait for the next timer. A
@@ -26,13 +28,15 @@ func (p *Poller) setTimer(s Socket, wait time.Duration) {
 func (p *Poller) runTimers() time.Duration {
 	for len(p.timers) > 0 {
 		next := p.timers[0]
-		if wait := time.Until(next.due); wait > 0 {
+		lingers := p.lingering[next.socket] == next.due // if not, its client has closed it before
+		if wait := time.Until(next.due); wait > 0 && (lingers || next.socket == p.Listener) {
 			return wait
 		}
 		p.timers = p.timers[1:]
-		if next.socket == p.Listener {
+		switch {
+		case next.socket == p.Listener:
 			p.Modify(p.Listener, Readable)
-		} else {
+		case lingers:
 			p.close(next.socket)
 		}
 	}
@@ -55,14 +59,11 @@ func (p *Poller) pause(err error) {
 // lingerTime is how long what a client sends is discarded after HangUp.
 const lingerTime = time.Second
 
-// lingering marks a socket in Poller.watched that the program has hung up on.
-const lingering Event = 1 << 7
-
 // linger sends the end of the stream on s, and starts to discard what arrives.
 func (p *Poller) linger(s Socket) {
 	syscall.Shutdown(descriptor(s), syscall.SHUT_WR)
-	p.Modify(s, Readable|lingering)
-	p.setTimer(s, lingerTime)
+	p.Modify(s, Readable)
+	p.lingering[s] = p.setTimer(s, lingerTime)
 }
 
 // discard reads what has arrived on s, and drops it. It reports whether nothing
@@ -73,10 +74,10 @@ func (s Socket) discard() (ended bool) {
 	return err != nil
 }
 
-// endLinger closes s if its client has closed too.
+// endLinger closes s if its client has closed too. Its timer stays, and does
+// nothing: to find it would take longer, the more sockets linger.
 func (p *Poller) endLinger(s Socket) {
 	if ended := s.discard(); ended {
-		p.timers = slices.DeleteFunc(p.timers, func(t timer) bool { return t.socket == s })
 		p.close(s)
 	}
 }

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package poll
+
+type descriptor = int

@@ -1,0 +1,5 @@
+package poll
+
+import "syscall"
+
+type descriptor = syscall.Handle
