@@ -5,7 +5,7 @@
 // The loop in [Serve] is the loop of srv_async, with a protocol in the place of
 // Zen. This shows the loops beside each other:
 //
-//	diff -y -t srv_async/main.go zen/asyncio/asyncio.go
+//	zen/compare -y srv_async:serve zen/asyncio/asyncio.go:Serve
 package asyncio
 
 import (
@@ -28,17 +28,25 @@ type Protocol interface {
 	DataReceived(data []byte)
 
 	// ConnectionLost is called last, and once. The error is what broke the
-	// connection if it is broken, the argument of Close if the protocol has called
-	// that, and io.EOF if the client has closed its side.
+	// connection, or the argument of Close, or io.EOF if the client has closed its
+	// side. The transport does nothing any more.
 	ConnectionLost(err error)
 }
 
-// A Transport is the connection of a protocol.
+// A Transport is the connection of a protocol. The protocol of another client may
+// use it too, inside any callback: a chat writes to all its clients.
 type Transport struct {
+	loop     *loop // nil when the connection is lost
 	protocol Protocol
+	socket   poll.Socket
 	address  net.Addr
-	unsent   []byte // written, and not sent yet
-	err      error  // why to hang up after sending unsent, or nil
+	unsent   []byte // written, and not taken by the system yet
+	end      error  // why to hang up when all is sent, or nil
+}
+
+type loop struct {
+	poller  *poll.Poller
+	current *Transport // the client whose event the loop handles, or nil
 }
 
 // RemoteAddr returns the client's address.
@@ -51,12 +59,32 @@ func (t *Transport) AvailableBuffer() []byte { return t.unsent[len(t.unsent):] }
 
 // Write adds data to what the loop sends to the client. Until that is sent, the
 // loop receives nothing more from this client: a client that sends, and never
-// reads, cannot fill the memory.
-func (t *Transport) Write(data []byte) { t.unsent = append(t.unsent, data...) }
+// reads, cannot fill the memory with its own answers. How much others write to it
+// is for the protocol to limit. If the connection is lost, Write does nothing.
+func (t *Transport) Write(data []byte) {
+	if t.loop != nil {
+		t.unsent = append(t.unsent, data...)
+		t.sendSoon()
+	}
+}
 
 // Close makes the loop hang up when everything written is sent. Close must be
-// called with an error, which the loop passes to ConnectionLost.
-func (t *Transport) Close(err error) { t.err = err }
+// called with an error, which the loop passes to ConnectionLost. If the connection
+// is lost, Close does nothing.
+func (t *Transport) Close(err error) {
+	if t.loop != nil {
+		t.end = err
+		t.sendSoon()
+	}
+}
+
+// sendSoon makes the loop send to a client that has no event now. To the client
+// whose event it handles, the loop sends anyway.
+func (t *Transport) sendSoon() {
+	if t != t.loop.current {
+		t.loop.poller.Modify(t.socket, poll.Writable)
+	}
+}
 
 // Serve runs the loop. It accepts clients from listener, a TCP listener that it
 // takes over, and calls newProtocol for each one. It returns when accepting
@@ -66,46 +94,50 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	if err != nil {
 		return err
 	}
+	loop := &loop{poller: poller}
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
-	var buffer []byte // shared: a client uses it only while the loop handles its event
+	var buffer []byte // what a client has written while the loop handles its event
 	for socket, event := range poller.Events() {
-		c := clients[socket]
-		switch {
 
-		case socket == poller.Listener:
+		if socket == poller.Listener {
 			if newcomer, address, ok := poller.Accept(); ok {
-				c = &Transport{protocol: newProtocol(), address: address}
+				c := &Transport{loop: loop, protocol: newProtocol(), socket: newcomer, address: address}
 				clients[newcomer] = c
 				c.protocol.ConnectionMade(c)
-				poller.Modify(newcomer, poll.Writable) // to send what ConnectionMade wrote
 			}
 			continue
+		}
 
-		case event == poll.Readable:
-			n, err := socket.Recv(data)
+		c := clients[socket]
+		loop.current = c
+		if event == poll.Readable {
+			n, readErr := socket.Recv(data)
 			c.unsent = buffer[:0]
 			if n > 0 {
 				c.protocol.DataReceived(data[:n])
 			}
 			buffer = c.unsent
-			c.err = cmp.Or(c.err, err)
-
-		case event == poll.Writable:
+			c.end = cmp.Or(c.end, readErr)
 		}
 
-		n, err := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty; the buffer is shared
+		n, writeErr := socket.Send(c.unsent)
+		c.unsent = bytes.Clone(c.unsent[n:])
+		if writeErr != nil {
+			c.unsent, c.end = nil, writeErr
+		}
 		switch {
-		case err == nil && len(c.unsent) > 0:
+		case len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)
-		case err == nil && c.err == nil:
+		case c.end == nil:
 			poller.Modify(socket, poll.Readable)
 		default:
 			delete(clients, socket)
-			c.protocol.ConnectionLost(cmp.Or(err, c.err))
+			c.loop = nil
+			c.protocol.ConnectionLost(c.end)
 			poller.HangUp(socket)
 		}
+		loop.current = nil
 	}
 	return poller.Err()
 }
