@@ -22,6 +22,7 @@ import (
 )
 
 func converse(conn net.Conn, causeError bool) error {
+	defer conn.Close()
 	questions := slices.Sorted(maps.Keys(zen.Aphorisms))
 	if causeError {
 		first := questions[0]
@@ -53,11 +54,10 @@ func main() {
 	causeError := flag.Bool("e", false, "cause an error: hang up in the middle of a question")
 	address := zen.ParseCommandLine("Client of the Zen-of-Python servers: asks three questions.")
 	conn, err := net.Dial("tcp", address)
-	if err == nil {
-		err = converse(conn, *causeError)
-		conn.Close()
-	}
 	if err != nil {
+		log.Fatal(err)
+	}
+	if err := converse(conn, *causeError); err != nil {
 		log.Fatal(err)
 	}
 }

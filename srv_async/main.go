@@ -19,8 +19,8 @@ import (
 // A client is what the server remembers of one client.
 type client struct {
 	conversation *zen.Conversation
-	unsent       []byte // answers that are not sent yet
-	err          error  // why to hang up after sending unsent, or nil
+	unsent       []byte // answers that the system has not taken yet
+	end          error  // why to hang up when all is sent, or nil
 }
 
 func serve(listener net.Listener) error {
@@ -29,43 +29,46 @@ func serve(listener net.Listener) error {
 		return err
 	}
 	clients := map[poll.Socket]*client{}
+	// A thread needs buffers of its own. A loop handles one client at a time, so all
+	// clients share these two.
 	data := make([]byte, zen.MaxQuestion)
-	var answers []byte // shared: a client uses it only while the loop handles its event
+	var answers []byte
 	for socket, event := range poller.Events() {
-		c := clients[socket]
-		switch {
 
 		// A new client: remember it, and wait for its first question.
-		case socket == poller.Listener:
+		if socket == poller.Listener {
 			if newcomer, address, ok := poller.Accept(); ok {
 				clients[newcomer] = &client{conversation: zen.NewConversation(address)}
 			}
 			continue
-
-		// A client has sent something, or hung up: answer what it has asked.
-		case event == poll.Readable:
-			n, err := socket.Recv(data)
-			answers, c.err = c.conversation.AppendAnswers(answers[:0], data[:n])
-			c.unsent = answers
-			c.err = cmp.Or(c.err, err)
-
-		// The system has room again for answers that are not sent yet.
-		case event == poll.Writable:
 		}
 
-		// Send what the system takes. If answers are left, wait until it takes
-		// more. If none are left, wait for the next question. If the client is
-		// finished, hang up and forget it: its socket's number will be used again.
-		n, err := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:]) // usually empty; the buffer is shared
+		// A client has sent something, or left: answer what it has asked. If it is
+		// Writable and not Readable, there is room again for what is unsent.
+		c := clients[socket]
+		if event == poll.Readable {
+			n, readErr := socket.Recv(data)
+			var tooLong error
+			answers, tooLong = c.conversation.AppendAnswers(answers[:0], data[:n])
+			c.unsent = answers
+			c.end = cmp.Or(tooLong, readErr) // the first that is not nil
+		}
+
+		// Send what the system takes, and keep a copy of the rest, which is most
+		// often empty: the next client uses the buffer.
+		n, writeErr := socket.Send(c.unsent)
+		c.unsent = bytes.Clone(c.unsent[n:])
+		if writeErr != nil {
+			c.unsent, c.end = nil, writeErr
+		}
 		switch {
-		case err == nil && len(c.unsent) > 0:
+		case len(c.unsent) > 0: // read nothing more until that is sent
 			poller.Modify(socket, poll.Writable)
-		case err == nil && c.err == nil:
+		case c.end == nil: // wait for the next question
 			poller.Modify(socket, poll.Readable)
-		default:
+		default: // forget the client: the next one may get its socket's number
 			delete(clients, socket)
-			c.conversation.End(cmp.Or(err, c.err))
+			c.conversation.End(c.end)
 			poller.HangUp(socket)
 		}
 	}

@@ -19,23 +19,27 @@ import (
 // A stream stands between the loop and the coroutine of one client. To the loop
 // it is a protocol, and to the coroutine it is a connection.
 type stream struct {
-	*asyncio.Transport
-	suspend, resume func()
-	data            []byte // received, and not read yet
-	err             error  // why nothing more will be received
+	*asyncio.Transport        // has RemoteAddr
+	suspend            func() // the coroutine calls it: go back to the loop
+	resume             func() // the loop calls it: go on with the coroutine
+	data               []byte // received, and not read yet
+	end                error  // why nothing more will be received, or nil
 }
 
-// The loop calls these three. Each returns when the coroutine is suspended or has
-// ended; if it has ended, resume does nothing.
+// The loop calls these three. Each returns when the coroutine waits again or has
+// ended.
 
 func (s *stream) ConnectionMade(transport *asyncio.Transport) {
 	s.Transport = transport
-	// Pull runs a function as a coroutine: next resumes it, yield suspends it.
+	// Pull starts a function as a coroutine, which has a stack of its own: next
+	// resumes it, yield suspends it. So yield can be called three functions down, in
+	// Read, and HandleConversation need not know. In Python only the function that
+	// says await is suspended, so all of its callers must be coroutines too.
 	next, _ := iter.Pull(func(yield func(struct{}) bool) {
 		s.suspend = func() { yield(struct{}{}) }
 		zen.HandleConversation(s)
 	})
-	s.resume = func() { next() }
+	s.resume = func() { next() } // after the end it does nothing
 	s.resume()
 }
 
@@ -45,18 +49,18 @@ func (s *stream) DataReceived(data []byte) {
 }
 
 func (s *stream) ConnectionLost(err error) {
-	s.err = err
-	s.resume()
+	s.end = err
+	s.resume() // Read returns end, so the coroutine always ends
 }
 
-// The coroutine calls these three.
+// The coroutine calls these three, and RemoteAddr.
 
 // Read suspends the coroutine while there is nothing to read. It suspends only
 // when s.data is empty, so no data is left when DataReceived returns.
 func (s *stream) Read(buffer []byte) (int, error) {
 	for len(s.data) == 0 {
-		if s.err != nil {
-			return 0, s.err
+		if s.end != nil {
+			return 0, s.end
 		}
 		s.suspend()
 	}
@@ -72,6 +76,7 @@ func (s *stream) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
+// Close hangs up. Why is in the log already, so any error serves.
 func (s *stream) Close() error {
 	s.Transport.Close(io.EOF)
 	return nil

@@ -15,47 +15,53 @@ import (
 	"fopnp/chapter07/zen/asyncore"
 )
 
-// A zenServer is the dispatcher of the listening socket.
-type zenServer struct{ asyncore.Dispatcher }
+// A zenServer is the dispatcher of the listening socket. It has the buffers that
+// all clients share, because the reactor calls one dispatcher at a time.
+type zenServer struct {
+	asyncore.Dispatcher
+	data    [zen.MaxQuestion]byte
+	answers []byte
+}
 
 func (z *zenServer) HandleAccept() {
 	if client, address, ok := z.Accept(); ok {
-		z.Add(client, &zenHandler{conversation: zen.NewConversation(address)})
+		z.Add(client, &zenHandler{server: z, conversation: zen.NewConversation(address)})
 	}
 }
 
 // A zenHandler is the dispatcher of a client.
 type zenHandler struct {
 	asyncore.Dispatcher
+	server       *zenServer
 	conversation *zen.Conversation
-	unsent       []byte // answers that are not sent yet
-	err          error  // why to hang up after sending unsent, or nil
+	unsent       []byte // answers that the system has not taken yet
+	end          error  // why to hang up when all is sent, or nil
 }
-
-// All clients share these two: a client uses them only inside HandleRead.
-var (
-	data    = make([]byte, zen.MaxQuestion)
-	answers []byte
-)
 
 func (z *zenHandler) Readable() bool { return len(z.unsent) == 0 }
 func (z *zenHandler) Writable() bool { return len(z.unsent) > 0 }
 
+// HandleRead answers what the client has asked. It does not wait until the client
+// is Writable, because most often it is.
 func (z *zenHandler) HandleRead() error {
-	n, err := z.Recv(data)
-	answers, z.err = z.conversation.AppendAnswers(answers[:0], data[:n])
+	data := z.server.data[:]
+	n, readErr := z.Recv(data)
+	answers, tooLong := z.conversation.AppendAnswers(z.server.answers[:0], data[:n])
+	z.server.answers = answers
 	z.unsent = answers
-	z.err = cmp.Or(z.err, err)
+	z.end = cmp.Or(tooLong, readErr)
 	return z.HandleWrite()
 }
 
+// HandleWrite sends what the system takes. An error that it returns makes the
+// reactor call HandleClose, and hang up.
 func (z *zenHandler) HandleWrite() error {
-	n, err := z.Send(z.unsent)
-	z.unsent = bytes.Clone(z.unsent[n:]) // usually empty; the buffer is shared
-	if err == nil && len(z.unsent) == 0 {
-		err = z.err
+	n, writeErr := z.Send(z.unsent)
+	z.unsent = bytes.Clone(z.unsent[n:]) // a copy: the next client uses the buffer
+	if writeErr != nil || len(z.unsent) > 0 {
+		return writeErr
 	}
-	return err
+	return z.end
 }
 
 func (z *zenHandler) HandleClose(err error) {
