@@ -2,7 +2,8 @@
 // with its answer (listing 7-2).
 //
 // It can ask every server here. It blocks, as the simplest of them does: it sends
-// a question, and waits for the answer before it sends the next one.
+// a question, and waits for the answer before it sends the next one. The line to look
+// at is the one that calls ReadSlice.
 package main
 
 import (
@@ -23,7 +24,7 @@ import (
 
 func converse(conn net.Conn, causeError bool) error {
 	defer conn.Close()
-	questions := slices.Sorted(maps.Keys(zen.Aphorisms))
+	questions := slices.Sorted(maps.Keys(zen.Aphorisms)) // so that -e always sends the same
 	if causeError {
 		first := questions[0]
 		_, err := io.WriteString(conn, first[:len(first)-1])
@@ -35,7 +36,7 @@ func converse(conn net.Conn, causeError bool) error {
 	answers := bufio.NewReader(conn)
 	for _, question := range questions {
 		time.Sleep(zen.ThinkingTime)
-		io.WriteString(conn, question) // if this fails, so does the read
+		io.WriteString(conn, question) // an error shows in the next read
 		answer, err := answers.ReadSlice('.')
 		if err != nil {
 			return fmt.Errorf("no answer to %q: %w", question, err)

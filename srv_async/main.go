@@ -3,7 +3,8 @@
 //
 // A worker of srv_threaded has its client's state on its stack while it waits.
 // Here that state is in a struct, one for each client. The line to look at is the
-// one that says for: the program waits there and nowhere else.
+// one that says for: the program waits for clients there and nowhere else. While it
+// thinks about a question, everybody waits.
 package main
 
 import (
@@ -20,7 +21,7 @@ import (
 type client struct {
 	conversation *zen.Conversation
 	unsent       []byte // answers that the system has not taken yet
-	end          error  // why to hang up when all is sent, or nil
+	reason       error  // why to hang up when all is sent; nil while the client may ask
 }
 
 func serve(listener net.Listener) error {
@@ -43,32 +44,33 @@ func serve(listener net.Listener) error {
 			continue
 		}
 
-		// A client has sent something, or left: answer what it has asked. If it is
-		// Writable and not Readable, there is room again for what is unsent.
+		// A client is watched for one event at a time. If it is Readable, it has sent
+		// something or left: answer what it has asked. If it is Writable, the system
+		// has room again for what is unsent.
 		c := clients[socket]
 		if event == poll.Readable {
 			n, readErr := socket.Recv(data)
 			var tooLong error
 			answers, tooLong = c.conversation.AppendAnswers(answers[:0], data[:n])
 			c.unsent = answers
-			c.end = cmp.Or(tooLong, readErr) // the first that is not nil
+			c.reason = cmp.Or(tooLong, readErr) // the first that is not nil
 		}
 
-		// Send what the system takes, and keep a copy of the rest, which is most
-		// often empty: the next client uses the buffer.
+		// Send what the system takes, which most often is all. Copy the rest, because
+		// the next client overwrites the buffer.
 		n, writeErr := socket.Send(c.unsent)
 		c.unsent = bytes.Clone(c.unsent[n:])
 		if writeErr != nil {
-			c.unsent, c.end = nil, writeErr
+			c.unsent, c.reason = nil, writeErr
 		}
 		switch {
 		case len(c.unsent) > 0: // read nothing more until that is sent
 			poller.Modify(socket, poll.Writable)
-		case c.end == nil: // wait for the next question
+		case c.reason == nil: // wait for the next question
 			poller.Modify(socket, poll.Readable)
 		default: // forget the client: the next one may get its socket's number
 			delete(clients, socket)
-			c.conversation.End(c.end)
+			c.conversation.End(c.reason)
 			poller.HangUp(socket)
 		}
 	}

@@ -23,7 +23,7 @@ type stream struct {
 	suspend            func() // the coroutine calls it: go back to the loop
 	resume             func() // the loop calls it: go on with the coroutine
 	data               []byte // received, and not read yet
-	end                error  // why nothing more will be received, or nil
+	reason             error  // why nothing more will be received, or nil
 }
 
 // The loop calls these three. Each returns when the coroutine waits again or has
@@ -31,10 +31,10 @@ type stream struct {
 
 func (s *stream) ConnectionMade(transport *asyncio.Transport) {
 	s.Transport = transport
-	// Pull starts a function as a coroutine, which has a stack of its own: next
-	// resumes it, yield suspends it. So yield can be called three functions down, in
-	// Read, and HandleConversation need not know. In Python only the function that
-	// says await is suspended, so all of its callers must be coroutines too.
+	// Pull runs a function as a coroutine, which has a stack of its own: next resumes
+	// it, yield suspends it, and no value is passed. So Read can call yield, two
+	// functions below, and HandleConversation does not know. In Python every function
+	// between the loop and the wait must say await, and be a coroutine too.
 	next, _ := iter.Pull(func(yield func(struct{}) bool) {
 		s.suspend = func() { yield(struct{}{}) }
 		zen.HandleConversation(s)
@@ -49,8 +49,8 @@ func (s *stream) DataReceived(data []byte) {
 }
 
 func (s *stream) ConnectionLost(err error) {
-	s.end = err
-	s.resume() // Read returns end, so the coroutine always ends
+	s.reason = err
+	s.resume() // Read returns the reason, so the coroutine always ends
 }
 
 // The coroutine calls these three, and RemoteAddr.
@@ -59,8 +59,8 @@ func (s *stream) ConnectionLost(err error) {
 // when s.data is empty, so no data is left when DataReceived returns.
 func (s *stream) Read(buffer []byte) (int, error) {
 	for len(s.data) == 0 {
-		if s.end != nil {
-			return 0, s.end
+		if s.reason != nil {
+			return 0, s.reason
 		}
 		s.suspend()
 	}
@@ -76,7 +76,7 @@ func (s *stream) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// Close hangs up. Why is in the log already, so any error serves.
+// Close hangs up. The reason is in the log already, so here it does not matter.
 func (s *stream) Close() error {
 	s.Transport.Close(io.EOF)
 	return nil

@@ -1,4 +1,4 @@
-// Srv_asyncore uses the old reactor: each socket has a dispatcher, which says
+// Srv_asyncore uses Python's old reactor, asyncore: each socket has a dispatcher, which says
 // what it wants to wait for, and is told when that is ready (listing 7-9).
 //
 // In srv_asyncio1 the loop receives and sends, and the protocol sees only data.
@@ -24,8 +24,8 @@ type zenServer struct {
 }
 
 func (z *zenServer) HandleAccept() {
-	if client, address, ok := z.Accept(); ok {
-		z.Add(client, &zenHandler{server: z, conversation: zen.NewConversation(address)})
+	if newcomer, address, ok := z.Accept(); ok {
+		z.Add(newcomer, &zenHandler{server: z, conversation: zen.NewConversation(address)})
 	}
 }
 
@@ -35,21 +35,21 @@ type zenHandler struct {
 	server       *zenServer
 	conversation *zen.Conversation
 	unsent       []byte // answers that the system has not taken yet
-	end          error  // why to hang up when all is sent, or nil
+	reason       error  // why to hang up when all is sent; nil while the client may ask
 }
 
 func (z *zenHandler) Readable() bool { return len(z.unsent) == 0 }
 func (z *zenHandler) Writable() bool { return len(z.unsent) > 0 }
 
-// HandleRead answers what the client has asked. It does not wait until the client
-// is Writable, because most often it is.
+// HandleRead answers what the client has asked, and tries to send at once. The client
+// waits to be Writable only if the system does not take all.
 func (z *zenHandler) HandleRead() error {
 	data := z.server.data[:]
 	n, readErr := z.Recv(data)
 	answers, tooLong := z.conversation.AppendAnswers(z.server.answers[:0], data[:n])
 	z.server.answers = answers
 	z.unsent = answers
-	z.end = cmp.Or(tooLong, readErr)
+	z.reason = cmp.Or(tooLong, readErr)
 	return z.HandleWrite()
 }
 
@@ -58,10 +58,10 @@ func (z *zenHandler) HandleRead() error {
 func (z *zenHandler) HandleWrite() error {
 	n, writeErr := z.Send(z.unsent)
 	z.unsent = bytes.Clone(z.unsent[n:]) // a copy: the next client uses the buffer
-	if writeErr != nil || len(z.unsent) > 0 {
+	if len(z.unsent) > 0 {
 		return writeErr
 	}
-	return z.end
+	return cmp.Or(writeErr, z.reason)
 }
 
 func (z *zenHandler) HandleClose(err error) {

@@ -15,7 +15,7 @@ import (
 	"fopnp/chapter07/zen/socketserver"
 )
 
-// handle serves one client. It has a goroutine to itself, so it may block.
+// handle serves one client. It may block, because it has a goroutine to itself.
 func handle(conn net.Conn) { zen.HandleConversation(conn) }
 
 func main() {

@@ -2,73 +2,11 @@ package zen
 
 import (
 	"cmp"
-	"errors"
 	"io"
-	"log"
 	"net"
-	"os"
 	"sync"
 	"time"
-
-	"fopnp/chapter07/zen/system"
 )
-
-// A Listener is a TCP listener whose Accept tries again if that can help, as when
-// the system is out of descriptors.
-type Listener struct {
-	*net.TCPListener
-	Timeout time.Duration // how long Accept waits for a client; 0 means forever
-
-	restore func() // undoes what this process has changed about a socket of inetd, or nil
-}
-
-// Listen returns a Listener at address, for the caller to close. If that fails
-// it logs the reason and exits with status 1: Listen is a helper for commands.
-func Listen(address string) Listener {
-	if system.Missing != nil {
-		log.Fatal(system.Missing)
-	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		log.Fatal(err)
-	}
-	log.Printf("Listening at %v", listener.Addr())
-	return Listener{TCPListener: listener.(*net.TCPListener)}
-}
-
-// Accept returns the connection of the next client, for the caller to close. If
-// the system is out of descriptors or memory, Accept logs that, waits 5 ms and
-// tries again; it doubles the wait each time, up to a second.
-//
-// If no client comes for Timeout, Accept returns an error that wraps
-// [os.ErrDeadlineExceeded]. It returns another error only if the listening socket
-// is closed or does not listen.
-func (l Listener) Accept() (net.Conn, error) {
-	for wait := 5 * time.Millisecond; ; {
-		if l.Timeout > 0 {
-			l.SetDeadline(time.Now().Add(l.Timeout))
-		}
-		conn, err := l.TCPListener.Accept()
-		switch {
-		case err == nil:
-			return conn, nil
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), system.OfListener(err):
-			if l.restore != nil {
-				l.restore()
-			}
-			return nil, err
-		case system.OfConnection(err):
-			continue
-		}
-		var call *os.SyscallError
-		if errors.As(err, &call) {
-			err = call.Err
-		}
-		log.Printf("Accept error: %v; retrying in %v", err, wait)
-		time.Sleep(wait)
-		wait = min(2*wait, time.Second)
-	}
-}
 
 // AcceptConnectionsForever accepts clients from listener and converses with one
 // after the other. It returns the error of listener's Accept. The caller still
@@ -104,10 +42,12 @@ func HandleConversation(conn Conn) {
 }
 
 // answerBuffers holds buffers for answers. A conversation takes one for each read,
-// so a client that asks much and then is silent does not keep a large one.
+// so a client that asks much and then is silent does not keep a large one. That
+// saves time and memory; nil in place of the buffer would do.
 var answerBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// handleRequest reads once into data, and writes the answers to what it has read.
+// handleRequest reads once into data, and writes the answers to what it has read:
+// to one question most often, but also to none or to hundreds.
 func handleRequest(conn Conn, conversation *Conversation, data []byte) error {
 	n, readErr := conn.Read(data)
 	buffer := answerBuffers.Get().(*[]byte)
@@ -118,7 +58,7 @@ func handleRequest(conn Conn, conversation *Conversation, data []byte) error {
 	}
 	*buffer = answers
 	answerBuffers.Put(buffer)
-	return cmp.Or(writeErr, tooLong, readErr)
+	return cmp.Or(writeErr, tooLong, readErr) // the first that is not nil
 }
 
 // lingerTime is how long a server discards what a client sends after the server
@@ -128,7 +68,8 @@ const lingerTime = time.Second
 // hangUp closes conn. If the client is still sending, closing at once would
 // reset the connection, and the client would lose answers that it has not read
 // yet. So hangUp first tells the client that no more answers follow, and
-// discards what arrives until the client closes too, for lingerTime at most.
+// discards what arrives until the client closes too. The caller waits for that, for
+// lingerTime at most.
 func hangUp(conn Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.CloseWrite()

@@ -22,8 +22,8 @@ import (
 // usage with description, and exits with status 0. If an argument is wrong, it
 // prints one line and the usage, and exits with status 2.
 //
-// It also sets up package log for a command: no date before each line, and if the
-// reader of standard error leaves, the program goes on without it.
+// It also sets up package log for a command: no date before each line, and if
+// standard error is a pipe whose reader exits, the program goes on.
 func ParseCommandLine(description string) (address string) {
 	log.SetFlags(0)
 	signal.Ignore(syscall.SIGPIPE)

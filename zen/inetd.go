@@ -28,7 +28,7 @@ func RedirectOutput() {
 	// Package syscall has no dup2 on some systems. A new descriptor is always the
 	// lowest that is free, so close 1, open the log, close 2 and duplicate it.
 	syscall.Close(1)
-	err := openLog()
+	err := openLog() // gets number 1
 	if err != nil {
 		_, err = syscall.Open(os.DevNull, syscall.O_WRONLY, 0)
 	}
@@ -66,12 +66,13 @@ func StdinConn() net.Conn {
 		log.Fatal("standard input is a listening socket; in inetd.conf, change wait to nowait")
 	}
 	if conn.RemoteAddr() == nil { // a reset connection has no address
-		clientHasLeft()
+		exitClientHasLeft()
 	}
 	return conn
 }
 
-func clientHasLeft() {
+// exitClientHasLeft logs that, and exits with status 0.
+func exitClientHasLeft() {
 	log.Print("The client has left before this program started")
 	os.Exit(0)
 }
@@ -81,7 +82,7 @@ func clientHasLeft() {
 // has passed it. If standard input is another kind of socket, StdinListener logs what
 // is wrong and exits with status 1.
 func StdinListener() Listener {
-	stdinSocket().Close() // closes a copy: standard input stays open
+	stdinSocket().Close() // checks that it is TCP, and closes the copy
 	if !stdinListens() {
 		log.Fatal("standard input is a client's connection; in inetd.conf, change nowait to wait")
 	}
@@ -89,7 +90,8 @@ func StdinListener() Listener {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Package net has made the socket non-blocking, and inetd has the same socket.
+	// Package net has made the socket non-blocking. Inetd has the same socket, and the
+	// next program that it starts may expect one that blocks.
 	restore := func() { syscall.SetNonblock(syscall.Stdin, false) }
 	return Listener{TCPListener: listener.(*net.TCPListener), restore: restore}
 }
@@ -99,7 +101,7 @@ func StdinListener() Listener {
 func stdinSocket() *net.TCPConn {
 	conn, err := net.FileConn(os.Stdin)
 	if errors.Is(err, syscall.EINVAL) { // what OpenBSD and NetBSD say of a reset connection
-		clientHasLeft()
+		exitClientHasLeft()
 	}
 	if err != nil {
 		log.Fatalf("standard input: expected a TCP socket: %v", err)

@@ -7,7 +7,8 @@
 //
 // The rules do not touch a socket: a server passes what it has received to
 // [Conversation.AppendAnswers], and sends what that returns. So a server that blocks
-// in Read and an event loop, which must never block, follow the same rules.
+// in Read and an event loop, which waits for all clients in one place, follow the same
+// rules.
 // [HandleConversation] is the conversation of the servers that block.
 package zen
 
@@ -25,29 +26,32 @@ import (
 )
 
 // MaxQuestion is the length in bytes of the longest question that a server
-// accepts, including its '?'. A server disconnects a client that sends more.
+// accepts, including its '?'. A server disconnects a client that sends a longer one.
 const MaxQuestion = 4096
 
 // ThinkingTime is how long a server thinks about each question, and how long a
-// client thinks before it asks one. The flag -think sets it: with a second you can
-// watch which clients wait.
+// client thinks before it asks one. The flag -think sets it: -think 1s makes it easy
+// to see which clients wait.
 var ThinkingTime time.Duration
 
-// Aphorisms maps each question that has an answer to that answer.
+// Aphorisms maps each known question to its answer.
 var Aphorisms = map[string]string{
 	"Beautiful is better than?": "Ugly.",
 	"Explicit is better than?":  "Implicit.",
 	"Simple is better than?":    "Complex.",
 }
 
-// Answer returns the answer to question, which includes its '?'.
+// Answer returns the answer to question, which includes its '?'. It sleeps for
+// ThinkingTime, as a slow computation would take time: in an event loop every client
+// waits for that.
 func Answer(question []byte) string {
 	time.Sleep(ThinkingTime)
-	return cmp.Or(Aphorisms[string(question)], "Error: unknown aphorism.")
+	return cmp.Or(Aphorisms[string(question)], "Error: unknown aphorism.") // the first that is not ""
 }
 
-// A Conversation is what a server remembers of one client between two reads. It
-// must not be used by two goroutines at once.
+// A Conversation is what a server remembers of one client between two reads: its
+// address, and the part of a question that has arrived. It must not be used by two
+// goroutines at once.
 type Conversation struct {
 	address  net.Addr
 	question []byte // the start of a question whose '?' has not arrived, or nil
@@ -91,7 +95,7 @@ var errTooLong = fmt.Errorf("question longer than %d bytes", MaxQuestion)
 
 // End logs how the conversation ended. The error is io.EOF if the client closed
 // its side, and otherwise what went wrong. Call End before you close the
-// connection: a client that sees it closed can then find the line in the log.
+// connection, so that the line is in the log before the client sees the end.
 func (c *Conversation) End(err error) {
 	switch {
 	case err != io.EOF:

@@ -36,15 +36,15 @@ type Protocol interface {
 // A Transport is the connection of a protocol. The protocol of another client may
 // use it too, inside any callback: a chat writes to all its clients.
 type Transport struct {
-	loop     *loop // nil when the connection is lost
+	loop     *eventLoop // nil when the connection is lost
 	protocol Protocol
 	socket   poll.Socket
 	address  net.Addr
 	unsent   []byte // written, and not taken by the system yet
-	end      error  // why to hang up when all is sent, or nil
+	reason   error  // why to hang up when all is sent; nil while the client may go on
 }
 
-type loop struct {
+type eventLoop struct {
 	poller  *poll.Poller
 	current *Transport // the client whose event the loop handles, or nil
 }
@@ -68,18 +68,19 @@ func (t *Transport) Write(data []byte) {
 	}
 }
 
-// Close makes the loop hang up when everything written is sent. Close must be
-// called with an error, which the loop passes to ConnectionLost. If the connection
+// Close makes the loop hang up when everything written is sent, and pass err to
+// ConnectionLost. Err must not be nil; io.EOF is an ordinary end. If the connection
 // is lost, Close does nothing.
 func (t *Transport) Close(err error) {
 	if t.loop != nil {
-		t.end = err
+		t.reason = err
 		t.sendSoon()
 	}
 }
 
-// sendSoon makes the loop send to a client that has no event now. To the client
-// whose event it handles, the loop sends anyway.
+// sendSoon makes the loop send to a client that has no event now, as a chat needs. To
+// the client whose event it handles, which is the only one that Zen writes to, the
+// loop sends anyway.
 func (t *Transport) sendSoon() {
 	if t != t.loop.current {
 		t.loop.poller.Modify(t.socket, poll.Writable)
@@ -94,7 +95,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	if err != nil {
 		return err
 	}
-	loop := &loop{poller: poller}
+	loop := &eventLoop{poller: poller}
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
 	var buffer []byte // what a client has written while the loop handles its event
@@ -118,23 +119,23 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 				c.protocol.DataReceived(data[:n])
 			}
 			buffer = c.unsent
-			c.end = cmp.Or(c.end, readErr)
+			c.reason = cmp.Or(c.reason, readErr)
 		}
 
 		n, writeErr := socket.Send(c.unsent)
 		c.unsent = bytes.Clone(c.unsent[n:])
 		if writeErr != nil {
-			c.unsent, c.end = nil, writeErr
+			c.unsent, c.reason = nil, writeErr
 		}
 		switch {
 		case len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)
-		case c.end == nil:
+		case c.reason == nil:
 			poller.Modify(socket, poll.Readable)
 		default:
 			delete(clients, socket)
 			c.loop = nil
-			c.protocol.ConnectionLost(c.end)
+			c.protocol.ConnectionLost(c.reason)
 			poller.HangUp(socket)
 		}
 		loop.current = nil

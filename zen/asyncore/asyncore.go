@@ -1,6 +1,6 @@
-// Package asyncore is the old reactor: it asks the dispatcher of each socket what
+// Package asyncore is Python's old reactor: it asks the dispatcher of each socket what
 // it wants to wait for, and tells the dispatcher when that is ready. It takes the
-// place of Python's asyncore module in listing 7-9.
+// place of the asyncore module, gone since Python 3.12, in listing 7-9.
 package asyncore
 
 import (
@@ -22,7 +22,7 @@ type Handler interface {
 	HandleWrite() error    // something can be sent
 	HandleClose(err error) // the connection is over
 
-	attach(reactor *reactor, socket poll.Socket) // only Dispatcher has it
+	attach(reactor *reactor, socket poll.Socket) // unexported, so that every Handler embeds Dispatcher
 }
 
 // A Dispatcher is the part that every [Handler] embeds, as a class in Python
@@ -96,8 +96,8 @@ func Loop(listener net.Listener, server Handler) error {
 	return poller.Err()
 }
 
-// handle calls a handler for one event. If the socket is ready for both, sending
-// comes first. The event for receiving then comes again.
+// handle calls a handler for one event. If the event says both, as epoll's can,
+// sending comes first, and the event for receiving comes again.
 func handle(h Handler, event poll.Event) error {
 	if event&poll.Writable != 0 {
 		return h.HandleWrite()

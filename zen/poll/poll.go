@@ -84,11 +84,11 @@ func result(call string, n int, err error) (int, error) {
 type Poller struct {
 	Listener Socket // the listening socket; Readable means that a client can be accepted
 
-	owner     net.Listener         // keeps the descriptor of Listener open
+	owner     net.Listener         // keeps the descriptor of Listener open: without it, garbage collection closes it
 	queue     int                  // the descriptor of epoll or kqueue
 	watched   []Event              // what each socket is watched for, by its number
 	events    events               // what the system reports in a turn
-	turn      []readiness          // the same, for sockets that are still open, and then new clients
+	turn      []readiness          // the events of this turn; Accept may add one
 	handled   int                  // events since the last call of runtime.Gosched
 	backoff   time.Duration        // the next pause of Listener
 	timers    []timer              // the earliest first
@@ -101,9 +101,8 @@ type readiness struct {
 	event  Event
 }
 
-// longestTurn is how many events a turn has at most, those included that Accept
-// adds. It is larger than what the system reports at once, so that Accept can add
-// some in each turn.
+// longestTurn limits the events of a turn, with those that Accept adds. It is larger
+// than what the system reports at once, so that Accept can add some in each turn.
 const longestTurn = 2 * len(events{})
 
 // New returns a Poller that watches listener. From then on only the Poller may use
@@ -137,7 +136,8 @@ func adopt(listener net.Listener) (Socket, error) {
 		return 0, fmt.Errorf("poll: expected a TCP listener, got %T", listener)
 	}
 	// FileConn sets the options of a connection: send without delay, and probe a
-	// silent client after 15 s. It sets them on a listening socket too.
+	// silent client after 15 s. It sets them on a listening socket too, which is all
+	// that the copy is for.
 	file, err := tcp.File()
 	if err != nil {
 		return 0, err
@@ -206,15 +206,16 @@ func (p *Poller) wait(timeout time.Duration) {
 // second if the error comes again. If the socket is closed or does not listen,
 // Events ends.
 //
-// After a client the event of the listening socket comes again in the same turn. So
-// a thousand clients that connect at once need a few turns, and not a thousand.
+// When Accept has returned a client, the same turn yields another event of the
+// listening socket. So a thousand clients that connect at once need a few turns, and
+// not a thousand.
 func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
 	client, from, err := accept(p.Listener)
 	switch {
 	case err == nil:
-	case err == syscall.EAGAIN, err == syscall.EINTR, system.OfConnection(err):
+	case err == syscall.EAGAIN, err == syscall.EINTR, system.ClientGone(err):
 		return 0, nil, false
-	case system.OfListener(err):
+	case system.ListenerBroken(err):
 		p.err = os.NewSyscallError("accept", err)
 		return 0, nil, false
 	default:

@@ -1,6 +1,6 @@
 // Package socketserver is the server pattern of listing 7-5: a goroutine for
-// each connection. It takes the place of Python's socketserver module, and is
-// what the server of net/http does.
+// each connection. It takes the place of Python's socketserver module. The server
+// of net/http works the same way.
 package socketserver
 
 import (
@@ -13,8 +13,9 @@ import (
 // goroutine. It returns the error of listener's Accept. The caller still owns
 // listener.
 //
-// Serve closes the connection when handle returns. If handle panics, Serve logs
-// that, and only the client of that connection is lost.
+// Serve closes the connection when handle returns, even if handle has closed it. If
+// handle panics, Serve logs that, and only the client of that connection is lost:
+// without this, a panic ends the process.
 func Serve(listener net.Listener, handle func(net.Conn)) error {
 	for {
 		conn, err := listener.Accept()

@@ -1,5 +1,5 @@
-// Package system tells what the operating system means. Packages zen and poll both
-// ask it, because neither imports the other.
+// Package system classifies the errors of accept, for packages zen and poll, which
+// do not import each other.
 package system
 
 import (
@@ -13,19 +13,19 @@ import (
 // listens.
 var Missing error
 
-// OfConnection reports whether err, an error of accept, is about one connection
-// that broke before it was accepted. The next call can succeed at once.
+// ClientGone reports whether err, an error of accept, is about one connection that
+// broke before it was accepted. The next call can succeed at once.
 //
-// The manual of Linux, accept(2), names all of these. On macOS EOPNOTSUPP is what accept returns
-// for a socket that does not use TCP; no server here has one.
-func OfConnection(err error) bool {
+// The manual of Linux, accept(2), names all of these. On macOS EOPNOTSUPP means a
+// listening socket that is not TCP; no server here has one.
+func ClientGone(err error) bool {
 	return is(err, syscall.ECONNABORTED, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP,
 		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH)
 }
 
-// OfListener reports whether err, an error of accept, is about the listening
+// ListenerBroken reports whether err, an error of accept, is about the listening
 // socket: it is closed, or does not listen. Every further call would fail.
-func OfListener(err error) bool {
+func ListenerBroken(err error) bool {
 	return is(err, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK)
 }
 

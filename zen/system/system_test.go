@@ -14,8 +14,8 @@ import (
 // the listening socket passes with time.
 func TestErrorsOfAccept(t *testing.T) {
 	for _, test := range []struct {
-		err                      error
-		ofConnection, ofListener bool
+		err                        error
+		clientGone, listenerBroken bool
 	}{
 		{syscall.ECONNABORTED, true, false},
 		{syscall.EPROTO, true, false},
@@ -32,9 +32,9 @@ func TestErrorsOfAccept(t *testing.T) {
 	} {
 		wrapped := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", test.err)}
 		for _, err := range []error{test.err, wrapped} {
-			if OfConnection(err) != test.ofConnection || OfListener(err) != test.ofListener {
-				t.Errorf("%v is of a connection: %v, of the listener: %v; want %v, %v",
-					err, OfConnection(err), OfListener(err), test.ofConnection, test.ofListener)
+			if ClientGone(err) != test.clientGone || ListenerBroken(err) != test.listenerBroken {
+				t.Errorf("%v: client gone %v, listener broken %v; want %v, %v",
+					err, ClientGone(err), ListenerBroken(err), test.clientGone, test.listenerBroken)
 			}
 		}
 	}
