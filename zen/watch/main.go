@@ -1,0 +1,103 @@
+// Watch draws what six clients of a running server see.
+//
+// In a terminal it draws while time passes. Otherwise it prints the picture once,
+// when it is finished. What each client does is in picture/behaviours.go: start
+// with polite.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"fopnp/chapter07/zen"
+	"fopnp/chapter07/zen/watch/picture"
+)
+
+const (
+	description = `Draws six clients of a running server. Each asks a question, waits for the
+answer, is silent for six ticks, asks again, and leaves. -think is a tick: give
+the server the same.`
+
+	legend = `Each column is a tick of %v.
+.  waits: the server thinks, or is busy
+A  its answer comes
+-  is silent
+|  leaves
+!  an error
+
+`
+	// Escape sequences of terminals.
+	cutLines  = "\x1b[?7l"     // cut a line that is too long
+	wrapLines = "\x1b[?7h"     // wrap it again
+	redraw    = "\r\x1b[%dA%v" // go up so many lines, and print the picture
+)
+
+// draw redraws p until it is finished, or Control-C is pressed.
+func draw(p *picture.Picture) error {
+	end := make(chan error, 2)
+	go func() { end <- p.Wait() }()
+	interrupt := make(chan os.Signal, 1)
+	signal.Notify(interrupt, os.Interrupt)
+	go func() { <-interrupt; end <- errors.New("interrupted") }()
+
+	lines := strings.Count(p.String(), "\n")
+	fmt.Print(cutLines, p)
+	defer fmt.Print(wrapLines)
+	frames := time.Tick(50 * time.Millisecond)
+	for {
+		select {
+		case <-frames:
+			fmt.Printf(redraw, lines, p)
+		case err := <-end:
+			fmt.Printf(redraw, lines, p)
+			return err
+		}
+	}
+}
+
+// isTerminal reports whether standard output is a terminal.
+func isTerminal() bool {
+	info, err := os.Stdout.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+func main() {
+	var beside []string
+	kinds := strings.Join(picture.Kinds, ", ")
+	flag.Func("beside", "a `KIND` of client that connects first: "+kinds+" (may be repeated)", func(kind string) error {
+		if !slices.Contains(picture.Kinds, kind) {
+			return errors.New("expected one of " + kinds)
+		}
+		beside = append(beside, kind)
+		return nil
+	})
+	zen.ThinkingTime = 250 * time.Millisecond
+	address := zen.ParseCommandLine(description)
+	if zen.ThinkingTime <= 0 {
+		fmt.Fprintf(os.Stderr, "expected a tick longer than 0, got -think %v\n", zen.ThinkingTime)
+		flag.CommandLine.Usage()
+		os.Exit(2)
+	}
+
+	p, err := picture.Start(address, zen.ThinkingTime, beside...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf(legend, zen.ThinkingTime)
+	if isTerminal() {
+		err = draw(p)
+	} else {
+		err = p.Wait()
+		fmt.Print(p)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+
+	"fopnp/chapter07/zen"
+	"fopnp/chapter07/zen/zentest"
+)
+
+func TestMain(m *testing.M) { zentest.Main(m, main) }
+
+// serve runs a server, which calls handle for each client, and returns its port.
+func serve(t *testing.T, handle func(conn net.Conn)) (port string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go handle(conn)
+		}
+	}()
+	_, port, _ = net.SplitHostPort(listener.Addr().String())
+	return port
+}
+
+// answers answers every question at once.
+func answers(conn net.Conn) {
+	defer conn.Close()
+	data := make([]byte, 100)
+	for {
+		n, err := conn.Read(data)
+		if err != nil {
+			return
+		}
+		io.WriteString(conn, strings.Repeat(zen.Aphorisms["Simple is better than?"], strings.Count(string(data[:n]), "?")))
+	}
+}
+
+// Standard output is not a terminal here: watch prints the legend and the finished
+// picture, and no escape sequence.
+func TestPrinted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{nil, `A  [.A-]+\|\nB  [.B-]+\|\nC  [.C-]+\|\nD  [.D-]+\|\nE  [.E-]+\|\nF  [.F-]+\|\n`},
+		{[]string{"-beside", "silent", "-beside", "silent"}, `silent  -{12,}\|\nsilent  -{12,}\|\nA       [.A-]+\|\nB       (.*\n){5}`},
+	} {
+		args := append([]string{"127.0.0.1", "-think", "100ms", "-p", serve(t, answers)}, test.args...)
+		stdout, stderr, _, status := zentest.Run(t, nil, args...)
+		want := `^Each column is a tick of 100ms\.\n(.  .*\n){5}\n` + test.want + `$`
+		if !regexp.MustCompile(want).MatchString(stdout) || stderr != "" || status != 0 {
+			t.Errorf("%q: status %d, standard output\n%sstandard error\n%swant %s", args, status, stdout, stderr, want)
+		}
+	}
+}
+
+// What goes wrong is one line below the picture.
+func TestError(t *testing.T) {
+	t.Parallel()
+	port := serve(t, func(conn net.Conn) {
+		io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n")
+		io.Copy(io.Discard, conn)
+	})
+	stdout, stderr, _, status := zentest.Run(t, nil, "127.0.0.1", "-p", port)
+	if !strings.HasSuffix(stdout, "!\n") || strings.Count(stdout, "!\n") != 6 || status != 1 {
+		t.Errorf("status %d\n%s", status, stdout)
+	}
+	if want := regexp.MustCompile(`^[A-F]: expected "Complex\.", got "SSH-2\.0-"\n$`); !want.MatchString(stderr) {
+		t.Errorf("standard error %q, want %v", stderr, want)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	zentest.CheckCommandLine(t, []string{"127.0.0.1", "-p", "0"}, `^dial tcp 127\.0\.0\.1:0: `)
+	for _, test := range []struct{ flag, value, line string }{
+		{"-beside", "crowd", `invalid value "crowd" for flag -beside: expected one of deaf, endless, flood, silent`},
+		{"-beside", "", `invalid value "" for flag -beside: expected one of deaf, endless, flood, silent`},
+		{"-think", "0", `expected a tick longer than 0, got -think 0s`},
+		{"-think", "-1s", `expected a tick longer than 0, got -think -1s`},
+	} {
+		stdout, stderr, _, status := zentest.Run(t, nil, "localhost", test.flag, test.value)
+		if stdout != "" || !strings.HasPrefix(stderr, test.line+"\nusage: watch [flags] host\n") || status != 2 {
+			t.Errorf("%s %q: status %d\n%s%s", test.flag, test.value, status, stdout, stderr)
+		}
+	}
+}
