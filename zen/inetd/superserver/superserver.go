@@ -12,9 +12,15 @@ import (
 )
 
 // A Socket is what a program is started with: under "nowait" a *[net.TCPConn], and
-// under "wait" the listener.
+// under "wait" the listener itself.
 type Socket interface {
 	File() (*os.File, error) // a copy, for the caller to close
+}
+
+// A Listener is a *[net.TCPListener], or embeds one.
+type Listener interface {
+	net.Listener
+	Socket
 }
 
 // A Starter starts a program with socket, as [Start] does, and returns a channel
@@ -26,8 +32,8 @@ type Starter func(socket Socket) (ended <-chan struct{}, err error)
 // Nowait accepts clients from listener, calls start for each one, and closes the
 // connection, which the program still has. It does not wait for the program.
 // Nowait returns the error of listener's Accept or of start. The caller still owns
-// listener, whose connections must be of type *[net.TCPConn].
-func Nowait(listener net.Listener, start Starter) error {
+// listener.
+func Nowait(listener Listener, start Starter) error {
 	for {
 		conn, err := listener.Accept()
 		if err != nil {
@@ -39,13 +45,6 @@ func Nowait(listener net.Listener, start Starter) error {
 			return err
 		}
 	}
-}
-
-// A Listener is what Wait needs of a listener: it is a *[net.TCPListener], or it
-// embeds one.
-type Listener interface {
-	net.Listener
-	Socket
 }
 
 // Wait waits until a client is in the queue of listener, calls start, and does
