@@ -49,16 +49,17 @@ func parse(fields []string, folder string) (*service, error) {
 	if mode != "nowait" && mode != "wait" {
 		return nil, fmt.Errorf("expected nowait or wait, got %s", fields[3])
 	}
-	name := filepath.Base(fields[5])
-	s := &service{address: fields[0], mode: mode, name: name, path: filepath.Join(folder, name)}
-	if !strings.Contains(s.address, ":") {
-		s.address = ":" + s.address // every interface
+	program := filepath.Join(folder, filepath.Base(fields[5]))
+	if _, err := exec.LookPath(program); err != nil {
+		return nil, fmt.Errorf("expected a program at %s; inetd looks only in its own folder", program)
 	}
-	if len(fields) > 6 {
-		s.args = fields[7:]
+	address := fields[0]
+	if !strings.Contains(address, ":") {
+		address = ":" + address // every interface
 	}
-	if _, err := exec.LookPath(s.path); err != nil {
-		return nil, fmt.Errorf("expected a program %s in inetd's folder, %s", name, folder)
+	args := fields[6:]
+	if len(args) == 0 {
+		args = []string{filepath.Base(program)}
 	}
-	return s, nil
+	return &service{address: address, mode: mode, program: program, args: args}, nil
 }

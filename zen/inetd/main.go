@@ -20,13 +20,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
 
 	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/inetd/superserver"
+	"fopnp/chapter07/zen/system"
 )
 
 // A service is a line of inetd.conf.
@@ -34,16 +34,15 @@ type service struct {
 	place    string // of the line, such as inetd.conf:2
 	address  string
 	mode     string // "nowait" or "wait"
-	name     string // of the program
-	path     string
+	program  string // its path
 	args     []string
 	listener zen.Listener
 	due      time.Time // under wait: when the program may start again
 }
 
-// pause is the time between two tries to start a program, and between two starts
-// under wait. A program that ends without accepting its client would otherwise start
-// thousands of times.
+// pause is the time between two tries to start a program, and at least the time
+// between two starts under wait: a program that ends without accepting its client
+// would otherwise start thousands of times.
 const pause = time.Second
 
 var (
@@ -51,37 +50,41 @@ var (
 	running  sync.WaitGroup // the programs that run
 )
 
-// serve serves the clients of s. When ctx is done, its programs are killed.
+// serve serves clients until that is impossible. When ctx is done, its programs are
+// killed.
 func (s *service) serve(ctx context.Context) error {
-	log.Printf("Listening at %v for %s (%s)", s.listener.Addr(), s.name, s.mode)
-	start := func(socket superserver.Socket) (<-chan struct{}, error) { return s.start(ctx, socket), nil }
+	log.Printf("Listening at %v for %s (%s)", s.listener.Addr(), s.args[0], s.mode)
+	serve := superserver.Nowait
 	if s.mode == "wait" {
-		return superserver.Wait(s.listener, start)
+		serve = superserver.Wait
 	}
-	return superserver.Nowait(s.listener, start)
+	return serve(s.listener, func(socket superserver.Socket) (<-chan struct{}, error) {
+		if client, ok := socket.(net.Conn); ok {
+			log.Printf("Accepted connection from %v", client.RemoteAddr())
+		} else {
+			log.Printf("A client is in the queue at %v", s.listener.Addr())
+			time.Sleep(time.Until(s.due))
+			s.due = time.Now().Add(pause)
+		}
+		return s.start(ctx, socket), nil
+	})
 }
 
 // start starts the program with socket, and returns a channel that is closed when
-// the program has ended.
-func (s *service) start(ctx context.Context, socket superserver.Socket) <-chan struct{} {
-	if client, ok := socket.(net.Conn); ok {
-		log.Printf("Accepted connection from %v", client.RemoteAddr())
-	} else {
-		log.Printf("A client is in the queue at %v", s.listener.Addr())
-		time.Sleep(time.Until(s.due))
-		s.due = time.Now().Add(pause)
-	}
+// the program has ended. If the program cannot be started, start tries again.
+func (s *service) start(ctx context.Context, socket superserver.Socket) (ended chan struct{}) {
 	command, err := s.tryStart(ctx, socket)
 	for err != nil {
 		log.Printf("Start error: %v; retrying in %v", err, pause)
 		time.Sleep(pause)
 		command, err = s.tryStart(ctx, socket)
 	}
-	log.Printf("Started %s as process %d", s.name, command.Process.Pid)
-	ended := make(chan struct{})
+	pid := command.Process.Pid
+	log.Printf("Started %s as process %d", s.args[0], pid)
+	ended = make(chan struct{})
 	go func() {
-		command.Wait() // the system keeps a process that has ended until someone asks how
-		log.Printf("Ended process %d: %v", command.Process.Pid, command.ProcessState)
+		command.Wait() // without it, a process that has ended remains as a zombie
+		log.Printf("Ended process %d: %v", pid, command.ProcessState)
 		close(ended)
 		running.Done()
 	}()
@@ -91,8 +94,8 @@ func (s *service) start(ctx context.Context, socket superserver.Socket) <-chan s
 func (s *service) tryStart(ctx context.Context, socket superserver.Socket) (*exec.Cmd, error) {
 	starting.Lock()
 	defer starting.Unlock()
-	command := exec.CommandContext(ctx, s.path, s.args...)
-	command.Args[0] = s.name
+	command := exec.CommandContext(ctx, s.program)
+	command.Args = s.args
 	err := superserver.Start(command, socket)
 	if err == nil {
 		running.Add(1)
@@ -102,6 +105,7 @@ func (s *service) tryStart(ctx context.Context, socket superserver.Socket) (*exe
 
 func main() {
 	log.SetFlags(0)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // the reader of the log may leave
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: inetd FILE\nAn inetd to read. FILE is an inetd.conf; the programs are in inetd's own folder.")
 	}
@@ -111,8 +115,8 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if runtime.GOOS == "windows" {
-		log.Fatal("inetd needs a system whose programs can inherit sockets, which Windows is not; srv_legacy runs there")
+	if system.Missing != nil {
+		log.Fatal(system.Missing)
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -131,20 +135,15 @@ func main() {
 	}
 
 	log.Printf("Starting programs from %s, as the user who runs inetd", filepath.Dir(self))
-	ctx, kill := context.WithCancel(context.Background())
-	end := make(chan error)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	for _, s := range services {
-		go func() { end <- fmt.Errorf("%s: %w", s.place, s.serve(ctx)) }()
+		go func() {
+			log.Printf("%s: %v", s.place, s.serve(ctx))
+			stop()
+		}()
 	}
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	select {
-	case err = <-end:
-	case s := <-signals:
-		err = fmt.Errorf("Received signal: %v", s)
-	}
+	<-ctx.Done()
 	starting.Lock() // no program starts from here on
-	kill()
 	running.Wait()
-	log.Fatal(err)
+	os.Exit(1)
 }
