@@ -14,6 +14,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"flag"
 	"fmt"
 	"io"
@@ -62,8 +63,10 @@ func main() {
 		}
 		return
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	for _, program := range flag.Args() {
-		dump, err := run(program)
+		dump, err := run(ctx, program)
 		if err != nil {
 			log.Fatalf("%s: %v", program, err)
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"io"
 	"log"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/where/stacks"
@@ -74,7 +76,7 @@ func TestRun(t *testing.T) {
 			// On a busy machine a server may not yet wait again.
 			var got string
 			for try := 0; try < 10 && got != want; try++ {
-				dump, err := run(path)
+				dump, err := run(t.Context(), path)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -93,17 +95,26 @@ func TestNoServer(t *testing.T) {
 		"other": `expected it to print Listening at, got "no server\n"`,
 		"mute":  "no answer: ",
 	} {
-		if _, err := run(program(t, name)); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := run(t.Context(), program(t, name)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v, want %s", name, err, want)
 		}
 	}
-	if _, err := run("/no/such/program"); err == nil {
+	if _, err := run(t.Context(), "/no/such/program"); err == nil {
 		t.Error("no error for a program that does not exist")
 	}
 	path := program(t, "in_zen1")
 	zen.LogFile = "/no/such/log" // not where the program writes
-	if _, err := run(path); err == nil || !strings.Contains(err.Error(), "/no/such/log") {
+	if _, err := run(t.Context(), path); err == nil || !strings.Contains(err.Error(), "/no/such/log") {
 		t.Errorf("got %v for a log that cannot be read", err)
+	}
+}
+
+// When where is told to end, it ends the program first.
+func TestEnd(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, end) // long before the three clients have asked
+	if _, err := run(ctx, program(t, "server")); err != context.Canceled {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 

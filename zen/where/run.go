@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -23,19 +24,27 @@ import (
 const patience, turn, settle = 20 * time.Second, time.Second, 200 * time.Millisecond
 
 // run starts program, and returns what it prints when three clients are silent and
-// it receives SIGQUIT.
-func run(program string) (string, error) {
+// it receives SIGQUIT. When ctx is done, run kills the program and returns.
+func run(ctx context.Context, program string) (dump string, err error) {
 	if _, err := exec.LookPath(program); err != nil {
 		return "", err
 	}
-	ctx, kill := context.WithTimeout(context.Background(), patience)
+	ctx, kill := context.WithTimeout(ctx, patience)
 	defer kill()
 	switch filepath.Base(program) {
 	case "in_zen1":
-		return runUnderInetd(ctx, program, superserver.Nowait)
+		dump, err = runUnderInetd(ctx, program, superserver.Nowait)
 	case "in_zen2":
-		return runUnderInetd(ctx, program, superserver.Wait)
+		dump, err = runUnderInetd(ctx, program, superserver.Wait)
+	default:
+		dump, err = runServer(ctx, program)
 	}
+	return dump, cmp.Or(ctx.Err(), err)
+}
+
+func runServer(ctx context.Context, program string) (string, error) {
+	ctx, kill := context.WithCancel(ctx)
+	defer kill()
 	command := exec.CommandContext(ctx, program, "-p", "0", "127.0.0.1")
 	stderr, err := command.StderrPipe()
 	if err != nil {
@@ -44,8 +53,10 @@ func run(program string) (string, error) {
 	if err := command.Start(); err != nil {
 		return "", err
 	}
-	defer command.Wait()
-	defer kill()
+	defer func() {
+		kill() // if it still runs
+		command.Wait()
+	}()
 	output := bufio.NewReader(stderr)
 	line, _ := output.ReadString('\n')
 	address, ok := strings.CutPrefix(strings.TrimSpace(line), "Listening at ")
@@ -64,7 +75,7 @@ func run(program string) (string, error) {
 	return string(dump), err
 }
 
-// runUnderInetd does the same with a program for inetd. Its processes print their
+// runUnderInetd runs a program for inetd. Its processes print their
 // stacks to the log file, one after the other.
 func runUnderInetd(ctx context.Context, program string, serve func(superserver.Listener, superserver.Starter) error) (string, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
