@@ -8,7 +8,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"log"
 	"net"
@@ -59,16 +58,19 @@ func serve(listener net.Listener) error {
 		// Send what the system takes, which most often is all. Copy the rest, because
 		// the next client overwrites the buffer.
 		n, writeErr := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:])
+		c.unsent = append([]byte(nil), c.unsent[n:]...)
 		if writeErr != nil {
 			c.unsent, c.reason = nil, writeErr
 		}
 		switch {
-		case len(c.unsent) > 0: // read nothing more until that is sent
+		// Read nothing more until the rest is sent.
+		case len(c.unsent) > 0:
 			poller.Modify(socket, poll.Writable)
-		case c.reason == nil: // wait for the next question
+		// Wait for the next question.
+		case c.reason == nil:
 			poller.Modify(socket, poll.Readable)
-		default: // forget the client: the next one may get its socket's number
+		// Hang up and forget the client: the next one may get its socket's number.
+		default:
 			delete(clients, socket)
 			c.conversation.End(c.reason)
 			poller.HangUp(socket)

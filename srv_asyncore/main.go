@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"log"
 
@@ -57,7 +56,7 @@ func (z *zenHandler) HandleRead() error {
 // reactor call HandleClose, and hang up.
 func (z *zenHandler) HandleWrite() error {
 	n, writeErr := z.Send(z.unsent)
-	z.unsent = bytes.Clone(z.unsent[n:]) // a copy: the next client uses the buffer
+	z.unsent = append([]byte(nil), z.unsent[n:]...) // a copy: the next client uses the buffer
 	if len(z.unsent) > 0 {
 		return writeErr
 	}

@@ -9,7 +9,6 @@
 package asyncio
 
 import (
-	"bytes"
 	"cmp"
 	"net"
 
@@ -36,17 +35,12 @@ type Protocol interface {
 // A Transport is the connection of a protocol. The protocol of another client may
 // use it too, inside any callback: a chat writes to all its clients.
 type Transport struct {
-	loop     *eventLoop // nil when the connection is lost
+	poller   *poll.Poller // nil when the connection is lost
 	protocol Protocol
 	socket   poll.Socket
 	address  net.Addr
-	unsent   []byte // written, and not taken by the system yet
+	unsent   []byte // written, and not taken by the system yet; nil if the loop is not to send
 	reason   error  // why to hang up when all is sent; nil while the client may go on
-}
-
-type eventLoop struct {
-	poller  *poll.Poller
-	current *Transport // the client whose event the loop handles, or nil
 }
 
 // RemoteAddr returns the client's address.
@@ -62,9 +56,9 @@ func (t *Transport) AvailableBuffer() []byte { return t.unsent[len(t.unsent):] }
 // reads, cannot fill the memory with its own answers. How much others write to it
 // is for the protocol to limit. If the connection is lost, Write does nothing.
 func (t *Transport) Write(data []byte) {
-	if t.loop != nil {
-		t.unsent = append(t.unsent, data...)
+	if t.poller != nil {
 		t.sendSoon()
+		t.unsent = append(t.unsent, data...)
 	}
 }
 
@@ -72,18 +66,17 @@ func (t *Transport) Write(data []byte) {
 // ConnectionLost. Err must not be nil; io.EOF is an ordinary end. If the connection
 // is lost, Close does nothing.
 func (t *Transport) Close(err error) {
-	if t.loop != nil {
-		t.reason = err
+	if t.poller != nil {
 		t.sendSoon()
+		t.reason = err
 	}
 }
 
-// sendSoon makes the loop send to a client that has no event now, as a chat needs. To
-// the client whose event it handles, which is the only one that Zen writes to, the
-// loop sends anyway.
+// sendSoon makes the loop send to a client that it is not to send to yet, as a chat
+// needs. Zen writes only to the client whose event the loop handles.
 func (t *Transport) sendSoon() {
-	if t != t.loop.current {
-		t.loop.poller.Modify(t.socket, poll.Writable)
+	if t.unsent == nil {
+		t.poller.Modify(t.socket, poll.Writable)
 	}
 }
 
@@ -95,15 +88,14 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	if err != nil {
 		return err
 	}
-	loop := &eventLoop{poller: poller}
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
-	var buffer []byte // what a client has written while the loop handles its event
+	buffer := []byte{} // what a client writes while the loop handles its event
 	for socket, event := range poller.Events() {
 
 		if socket == poller.Listener {
 			if newcomer, address, ok := poller.Accept(); ok {
-				c := &Transport{loop: loop, protocol: newProtocol(), socket: newcomer, address: address}
+				c := &Transport{poller: poller, protocol: newProtocol(), socket: newcomer, address: address}
 				clients[newcomer] = c
 				c.protocol.ConnectionMade(c)
 			}
@@ -111,7 +103,6 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		}
 
 		c := clients[socket]
-		loop.current = c
 		if event == poll.Readable {
 			n, readErr := socket.Recv(data)
 			c.unsent = buffer[:0]
@@ -123,7 +114,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		}
 
 		n, writeErr := socket.Send(c.unsent)
-		c.unsent = bytes.Clone(c.unsent[n:])
+		c.unsent = append([]byte(nil), c.unsent[n:]...)
 		if writeErr != nil {
 			c.unsent, c.reason = nil, writeErr
 		}
@@ -134,11 +125,10 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 			poller.Modify(socket, poll.Readable)
 		default:
 			delete(clients, socket)
-			c.loop = nil
+			c.poller = nil
 			c.protocol.ConnectionLost(c.reason)
 			poller.HangUp(socket)
 		}
-		loop.current = nil
 	}
 	return poller.Err()
 }
