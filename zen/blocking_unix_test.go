@@ -3,28 +3,27 @@
 package zen
 
 import (
+	"errors"
 	"log"
 	"net"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // Out of descriptors, Accept logs that, waits longer each time, and returns the
 // client when there is a descriptor again.
 func TestAcceptRetries(t *testing.T) {
 	listener := listen(t)
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	lines := &lineWriter{lines: make(chan string, 100)}
+	dial(t, listener)
+	lines := make(lineWriter, 100)
 	log.SetOutput(lines)
 	defer log.SetOutput(os.Stderr)
 	restore := withoutDescriptors(t)
-	accepted := make(chan error)
+	defer restore()
+	accepted := make(chan error, 1)
 	go func() {
 		conn, err := listener.Accept()
 		if err == nil {
@@ -32,27 +31,46 @@ func TestAcceptRetries(t *testing.T) {
 		}
 		accepted <- err
 	}()
-	for _, wait := range []string{"5ms", "10ms", "20ms"} {
-		if line, want := <-lines.lines, "Accept error: too many open files; retrying in "+wait+"\n"; !strings.HasSuffix(line, want) {
-			t.Errorf("log: %q, want %q", line, want)
+	var last line
+	for wait, before := 5*time.Millisecond, time.Duration(0); before < time.Second; before, wait = wait, min(2*wait, time.Second) {
+		var next line
+		within(t, func() { next = <-lines })
+		if want := "Accept error: " + syscall.EMFILE.Error() + "; retrying in " + wait.String() + "\n"; !strings.HasSuffix(next.text, want) {
+			t.Fatalf("log: %q, want %q", next.text, want)
 		}
+		if gap := next.at.Sub(last.at); gap < before {
+			t.Errorf("retried after %v, want %v", gap, before)
+		}
+		last = next
 	}
 	restore()
-	again, err := net.Dial("tcp", listener.Addr().String()) // macOS has dropped the first
+	dial(t, listener) // macOS has dropped the first client
+	within(t, func() {
+		if err := <-accepted; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func dial(t *testing.T, listener net.Listener) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", listener.Addr().String(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Close()
-	if err := <-accepted; err != nil {
-		t.Error(err)
-	}
+	t.Cleanup(func() { conn.Close() })
 }
 
-type lineWriter struct{ lines chan string }
+type line struct {
+	text string
+	at   time.Time
+}
 
-func (w *lineWriter) Write(line []byte) (int, error) {
-	w.lines <- string(line)
-	return len(line), nil
+type lineWriter chan line
+
+func (w lineWriter) Write(text []byte) (int, error) {
+	w <- line{string(text), time.Now()}
+	return len(text), nil
 }
 
 // withoutDescriptors lets the system refuse every new descriptor, until restore.
@@ -67,4 +85,54 @@ func withoutDescriptors(t *testing.T) (restore func()) {
 		t.Fatal(err)
 	}
 	return func() { syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before) }
+}
+
+// When Accept fails, inetd's listening socket blocks as it did when inetd passed it.
+func TestListenerOfInetd(t *testing.T) {
+	file, err := listen(t).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	stdin, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(stdin)
+	defer redirectInput(t, stdin)
+	redirectInput(t, int(file.Fd()))
+	syscall.SetNonblock(0, false)
+	listener := StdinListener()
+	defer listener.Close()
+	if inputBlocks(t) {
+		t.Error("package net uses a socket that blocks")
+	}
+	listener.Timeout = time.Millisecond
+	within(t, func() {
+		if _, err := listener.Accept(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Accept: %v", err)
+		}
+	})
+	if !inputBlocks(t) {
+		t.Error("the socket does not block any more")
+	}
+}
+
+// redirectInput makes standard input a copy of fd.
+func redirectInput(t *testing.T, fd int) {
+	syscall.Close(0) // a new descriptor is the lowest that is free
+	if got, err := syscall.Dup(fd); got != 0 || err != nil {
+		t.Fatalf("the copy has number %d, %v, want 0", got, err)
+	}
+}
+
+// inputBlocks reports whether standard input blocks: only another file can have a deadline.
+func inputBlocks(t *testing.T) bool {
+	fd, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := os.NewFile(uintptr(fd), "standard input")
+	defer file.Close()
+	return errors.Is(file.SetDeadline(time.Time{}), os.ErrNoDeadline)
 }

@@ -2,6 +2,7 @@ package zen
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"io"
@@ -9,10 +10,28 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
+
+	"fopnp/chapter07/zen/system"
 )
+
+// patience is how long a test waits for what must happen, at each step.
+const patience = 30 * time.Second
+
+// within fails the test if f does not return soon.
+func within(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatalf("nothing after %v", patience)
+	}
+}
 
 // model is the protocol said another way: from the whole stream at once. It
 // returns the answers, what is left of a question, and whether one is too long.
@@ -106,7 +125,7 @@ func TestMaxQuestion(t *testing.T) {
 }
 
 func TestPipelinedQuestions(t *testing.T) {
-	stream := []byte(strings.Repeat("Simple is better than?Explicit is better than??", 5000))
+	stream := []byte(strings.Repeat("Simple is better than?Explicit is better than??", 500))
 	check(t, stream, func() int { return len(stream) })
 	check(t, stream, func() int { return 4096 })
 	check(t, stream, func() int { return 1 })
@@ -208,6 +227,7 @@ func TestHandleConversationReadsAndWrites(t *testing.T) {
 			{"ple is better than?Explicit is better than??Beau", "Complex.Implicit.Error: unknown aphorism."},
 			{"tiful is better than?", "Ugly."},
 		} {
+			client.SetDeadline(time.Now().Add(patience))
 			if _, err := client.Write([]byte(turn.question)); err != nil {
 				t.Fatal(err)
 			}
@@ -219,10 +239,29 @@ func TestHandleConversationReadsAndWrites(t *testing.T) {
 			}
 		}
 		client.Close()
-		<-done
+		within(t, func() { <-done })
 	})
 	if conn.reads != 5 || conn.writes != 3 {
 		t.Errorf("%d reads and %d writes, want 5 and 3", conn.reads, conn.writes)
+	}
+}
+
+// An endless connection is one whose client always has a question.
+type endless struct {
+	Conn
+	question string
+}
+
+func (e endless) Read(data []byte) (int, error)     { return copy(data, e.question), nil }
+func (e endless) Write(answers []byte) (int, error) { return len(answers), nil }
+
+// A buffer for answers is used again.
+func TestHandleRequestDoesNotAllocate(t *testing.T) {
+	var conn Conn = endless{question: "Simple is better than?"}
+	conversation := &Conversation{}
+	data := make([]byte, MaxQuestion)
+	if n := testing.AllocsPerRun(1000, func() { handleRequest(conn, conversation, data) }); n != 0 {
+		t.Errorf("%v allocations for a read", n)
 	}
 }
 
@@ -237,13 +276,37 @@ func TestAcceptFails(t *testing.T) {
 	listener := listen(t)
 	listener.Timeout = time.Millisecond
 	for range 2 {
-		if err := AcceptConnectionsForever(listener); !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("after the timeout: %v", err)
-		}
+		within(t, func() {
+			if err := AcceptConnectionsForever(listener); !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("after the timeout: %v", err)
+			}
+		})
 	}
 	listener.Close()
-	if err := AcceptConnectionsForever(listener); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("after Close: %v", err)
+	within(t, func() {
+		if err := AcceptConnectionsForever(listener); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+// If the system does not have what the program needs, Listen ends the program before
+// it listens. The test starts itself again to see that.
+func TestMissing(t *testing.T) {
+	const variable = "ZEN_TEST_MISSING"
+	if os.Getenv(variable) != "" {
+		log.SetFlags(0)
+		system.Missing = errors.New("this system has no event loop")
+		Listen("127.0.0.1:0")
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	again := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestMissing$")
+	again.Env = append(os.Environ(), variable+"=1")
+	output, err := again.CombinedOutput()
+	if code := again.ProcessState.ExitCode(); code != 1 || string(output) != "this system has no event loop\n" {
+		t.Errorf("exit status %d, %v, output %q", code, err, output)
 	}
 }
 

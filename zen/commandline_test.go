@@ -1,0 +1,48 @@
+package zen
+
+import (
+	"flag"
+	"log"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestParseCommandLine(t *testing.T) {
+	args, commandLine, thinking := os.Args, flag.CommandLine, ThinkingTime
+	defer func() {
+		os.Args, flag.CommandLine, ThinkingTime = args, commandLine, thinking
+		log.SetFlags(log.LstdFlags)
+		signal.Reset(syscall.SIGPIPE)
+	}()
+	for _, test := range []struct {
+		args     string // between bars
+		address  string
+		thinking time.Duration
+	}{
+		{"localhost", "localhost:1060", 0},
+		{"", ":1060", 0},
+		{"''", ":1060", 0},
+		{"::1", "[::1]:1060", 0},
+		{"[::1]", "[::1]:1060", 0},
+		{"-p|0|localhost", "localhost:0", 0},
+		{"localhost|-p|65535", "localhost:65535", 0},
+		{"-think|1s|localhost|-p=1061", "localhost:1061", time.Second},
+	} {
+		ThinkingTime = 0
+		os.Args = append([]string{"srv"}, strings.Split(test.args, "|")...)
+		flag.CommandLine = flag.NewFlagSet("srv", flag.PanicOnError)
+		if got := ParseCommandLine("A server."); got != test.address || ThinkingTime != test.thinking {
+			t.Errorf("%q: address %q, thinks %v; want %q, %v", os.Args, got, ThinkingTime, test.address, test.thinking)
+		}
+	}
+	if log.Flags() != 0 {
+		t.Errorf("the flags of package log are %d", log.Flags())
+	}
+	if !signal.Ignored(syscall.SIGPIPE) {
+		t.Error("a reader of the log that leaves ends the program")
+	}
+}
