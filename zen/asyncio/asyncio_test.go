@@ -3,6 +3,7 @@
 package asyncio
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -47,40 +49,92 @@ func (r *recorder) ConnectionLost(err error) {
 	r.lost <- err
 }
 
-// serve starts a loop with one recorder for one client, and connects that client.
-func serve(t *testing.T, r *recorder) *net.TCPConn {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+// patience is how long a test waits for what must happen, at each step, and quiet
+// how long it watches for what must not.
+const patience, quiet = 30 * time.Second, 50 * time.Millisecond
+
+// serve starts a loop, and returns a function that connects a client.
+func serve(t *testing.T, newProtocol func() Protocol) (dial func() *net.TCPConn) {
+	t.Helper()
+	listener, err := (&net.ListenConfig{Control: smallBuffers}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	go Serve(listener, newProtocol)
+	dialer := net.Dialer{Timeout: patience, Control: smallBuffers}
+	return func() *net.TCPConn {
+		t.Helper()
+		conn, err := dialer.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(patience))
+		return conn.(*net.TCPConn)
+	}
+}
+
+// smallBuffers limits what the system keeps for a connection, on its way in each
+// direction, to a part of large.
+func smallBuffers(_, _ string, socket syscall.RawConn) error {
+	return socket.Control(func(fd uintptr) {
+		for _, option := range []int{syscall.SO_RCVBUF, syscall.SO_SNDBUF} {
+			syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, option, large/32)
+		}
+	})
+}
+
+// large is more than the system keeps for a connection.
+const large = 2 << 20
+
+// serveOne starts a loop with one recorder for one client, and connects that client.
+func serveOne(t *testing.T, r *recorder) *net.TCPConn {
+	t.Helper()
 	r.lost = make(chan error, 10)
-	go Serve(listener, func() Protocol { return r })
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	return serve(t, func() Protocol { return r })()
+}
+
+func expect(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(conn, got); string(got) != want {
+		t.Fatalf("read %.60q, %v; want %.60q", got[:n], err, want)
 	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return conn.(*net.TCPConn)
+}
+
+// expectEnd expects want, and then the end of the stream.
+func expectEnd(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
+	if got, err := io.ReadAll(conn); string(got) != want || err != nil {
+		t.Errorf("read %d bytes, %.60q, %v; want %d, %.60q, and the end", len(got), got, err, len(want), want)
+	}
+}
+
+// receive returns the next value of c.
+func receive[T any](t *testing.T, c <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-c:
+	case <-time.After(patience):
+		t.Fatalf("nothing after %v", patience)
+	}
+	return value
 }
 
 func (r *recorder) expectLost(t *testing.T, want error, calls string) {
 	t.Helper()
-	select {
-	case err := <-r.lost:
-		if !errors.Is(err, want) {
-			t.Errorf("ConnectionLost(%v), want %v", err, want)
-		}
-		if got := strings.Join(r.calls, " "); got != calls {
-			t.Errorf("calls: %s, want %s", got, calls)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatalf("ConnectionLost is not called; calls: %v", r.calls)
+	if err := receive(t, r.lost); !errors.Is(err, want) {
+		t.Errorf("ConnectionLost(%v), want %v", err, want)
+	}
+	if got := strings.Join(r.calls, " "); got != calls {
+		t.Errorf("calls: %s, want %s", got, calls)
 	}
 	select {
 	case err := <-r.lost:
 		t.Errorf("ConnectionLost(%v) again", err)
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(quiet):
 	}
 }
 
@@ -89,13 +143,10 @@ func TestEcho(t *testing.T) {
 		r.Write(data[:1])
 		r.Write(append(r.AvailableBuffer(), data[1:]...))
 	}}
-	conn := serve(t, r)
+	conn := serveOne(t, r)
 	for _, text := range []string{"Beautiful", "is better than", "ugly"} {
 		io.WriteString(conn, text)
-		got := make([]byte, len(text))
-		if _, err := io.ReadFull(conn, got); string(got) != text || err != nil {
-			t.Errorf("read %q, %v, want %q", got, err, text)
-		}
+		expect(t, conn, text)
 	}
 	if got, want := r.RemoteAddr().String(), conn.LocalAddr().String(); got != want {
 		t.Errorf("the client's address is %s, want %s", got, want)
@@ -114,11 +165,8 @@ func TestGreeting(t *testing.T) {
 				r.Close(reason)
 			}
 		}}
-		conn := serve(t, r)
-		got := make([]byte, len("Hello."))
-		if _, err := io.ReadFull(conn, got); string(got) != "Hello." || err != nil {
-			t.Errorf("read %q, %v", got, err)
-		}
+		conn := serveOne(t, r)
+		expect(t, conn, "Hello.")
 		want := reason
 		if !closing {
 			conn.Close()
@@ -132,27 +180,42 @@ func TestGreeting(t *testing.T) {
 // nothing is received meanwhile.
 func TestCloseWithUnsent(t *testing.T) {
 	reason := errors.New("closed on purpose")
-	text := strings.Repeat("Ugly.", 1<<22)
+	text := strings.Repeat("U", large)
 	r := &recorder{received: func(r *recorder, data []byte) {
 		r.Write([]byte(text))
 		r.Close(reason)
 	}}
-	conn := serve(t, r)
+	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
-	first := make([]byte, 1)
-	if _, err := io.ReadFull(conn, first); err != nil {
-		t.Fatal(err)
-	}
+	expect(t, conn, text[:1])
 	io.WriteString(conn, "?") // not to be received
 	select {
 	case err := <-r.lost:
 		t.Errorf("ConnectionLost(%v) before everything is sent", err)
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(quiet):
 	}
-	got, err := io.ReadAll(conn)
-	if string(got) != text[1:] || err != nil {
-		t.Errorf("read %d bytes, %v, want %d", len(got), err, len(text)-1)
-	}
+	expectEnd(t, conn, text[1:])
+	r.expectLost(t, reason, "made data lost")
+}
+
+// A single byte waits too until there is room for it.
+func TestOneByteUnsent(t *testing.T) {
+	reason := errors.New("closed on purpose")
+	filled := make(chan int, 1)
+	r := &recorder{received: func(r *recorder, data []byte) {
+		sent := 0
+		for last := time.Now(); time.Since(last) < quiet; { // so that there is no room
+			if n, _ := r.socket.Send(make([]byte, large)); n > 0 {
+				sent, last = sent+n, time.Now()
+			}
+		}
+		filled <- sent
+		r.Write([]byte("."))
+		r.Close(reason)
+	}}
+	conn := serveOne(t, r)
+	io.WriteString(conn, "?")
+	expectEnd(t, conn, string(make([]byte, receive(t, filled)))+".")
 	r.expectLost(t, reason, "made data lost")
 }
 
@@ -161,23 +224,16 @@ func TestCloseWithUnsent(t *testing.T) {
 func TestResetWithUnsent(t *testing.T) {
 	reason := errors.New("closed on purpose")
 	r := &recorder{received: func(r *recorder, data []byte) {
-		r.Write(make([]byte, 1<<24))
+		r.Write(make([]byte, large))
 		r.Close(reason)
 	}}
-	conn := serve(t, r)
+	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
-	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	expect(t, conn, "\x00")
 	conn.SetLinger(0)
 	conn.Close()
-	select {
-	case err := <-r.lost:
-		if err == nil || err == io.EOF || err == reason {
-			t.Errorf("ConnectionLost(%v) after a reset", err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Error("ConnectionLost is not called")
+	if err := receive(t, r.lost); err == nil || err == io.EOF || err == reason {
+		t.Errorf("ConnectionLost(%v) after a reset", err)
 	}
 }
 
@@ -186,10 +242,10 @@ func TestLostBeforeClosed(t *testing.T) {
 	closing, closed := make(chan struct{}), make(chan struct{})
 	r := &recorder{received: func(r *recorder, data []byte) { r.Close(io.EOF) }}
 	r.whenLost = func() { close(closing); <-closed }
-	conn := serve(t, r)
+	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
-	<-closing
-	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	receive(t, closing)
+	conn.SetReadDeadline(time.Now().Add(quiet))
 	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read %d bytes, %v, before ConnectionLost has returned", n, err)
 	}
@@ -202,27 +258,15 @@ func TestProtocolIsForgotten(t *testing.T) {
 	var once sync.Once
 	forgotten := make(chan struct{})
 	lost := make(chan error, 1)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go Serve(listener, func() Protocol {
+	dial := serve(t, func() Protocol {
 		r := &recorder{lost: lost}
 		once.Do(func() { runtime.AddCleanup(r, func(c chan struct{}) { close(c) }, forgotten) })
 		return r
 	})
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	<-lost
-	next, err := net.Dial("tcp", listener.Addr().String()) // the loop does not hold its last client longer
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer next.Close()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	dial().Close()
+	receive(t, lost)
+	dial() // the loop does not hold its last client longer
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		runtime.GC()
 		select {
 		case <-forgotten:

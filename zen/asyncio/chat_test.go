@@ -48,31 +48,13 @@ func (c *chat) tell(from *member, data []byte) {
 
 // serveChat returns a function that lets a client join a new chat.
 func serveChat(t *testing.T) (join func() *net.TCPConn) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := &chat{joined: make(chan int)}
-	go Serve(listener, func() Protocol { return &member{chat: c} })
+	dial := serve(t, func() Protocol { return &member{chat: c} })
 	return func() *net.TCPConn {
 		t.Helper()
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
-		<-c.joined
-		return conn.(*net.TCPConn)
-	}
-}
-
-func expect(t *testing.T, conn net.Conn, want string) {
-	t.Helper()
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(conn, got); string(got) != want {
-		t.Fatalf("read %.60q, %v; want %.60q", got[:n], err, want)
+		conn := dial()
+		receive(t, c.joined)
+		return conn
 	}
 }
 
@@ -108,8 +90,8 @@ func TestWriteToAnotherThatDoesNotRead(t *testing.T) {
 	writer := join()
 	expect(t, reader, "hello\n")
 	var all strings.Builder
-	for i := range 100_000 {
-		fmt.Fprintf(&all, "line %d of what is more than all buffers take: %s\n", i, strings.Repeat("x", 100))
+	for i := 0; all.Len() < large; i++ {
+		fmt.Fprintf(&all, "line %d of what is more than all buffers take\n", i)
 	}
 	io.WriteString(writer, all.String())
 	io.WriteString(reader, "I do not read.\n") // received when it has read
@@ -122,12 +104,8 @@ func TestCloseAnother(t *testing.T) {
 	var victim *recorder
 	reason := errors.New("on purpose")
 	made := make(chan bool, 2)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	lost := make(chan error, 10)
-	go Serve(listener, func() Protocol {
+	dial := serve(t, func() Protocol {
 		r := &recorder{lost: lost, received: func(*recorder, []byte) { victim.Close(reason) }}
 		if victim == nil {
 			victim = r
@@ -137,20 +115,12 @@ func TestCloseAnother(t *testing.T) {
 	})
 	var conns []net.Conn
 	for range 2 {
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		<-made
-		conns = append(conns, conn)
+		conns = append(conns, dial())
+		receive(t, made)
 	}
 	io.WriteString(conns[1], "?")
-	conns[0].SetDeadline(time.Now().Add(30 * time.Second))
-	if got, err := io.ReadAll(conns[0]); len(got) > 0 || err != nil {
-		t.Errorf("read %q, %v, want the end", got, err)
-	}
-	if err := <-lost; err != reason {
+	expectEnd(t, conns[0], "")
+	if err := receive(t, lost); err != reason {
 		t.Errorf("ConnectionLost(%v), want %v", err, reason)
 	}
 }
@@ -177,6 +147,7 @@ func TestFiftyMembers(t *testing.T) {
 			got := map[int][]int{}
 			text := bufio.NewReader(conn)
 			for n := 0; n < (members-1)*lines; n++ {
+				conn.SetReadDeadline(time.Now().Add(patience))
 				line, err := text.ReadString(';')
 				if err != nil {
 					t.Errorf("client %d has %d lines: %v", i, n, err)

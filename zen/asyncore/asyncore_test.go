@@ -27,32 +27,56 @@ func (s *server) HandleAccept() {
 	}
 }
 
-// serve runs a reactor, and connects one client.
-func serve(t *testing.T, newHandler func() Handler) *net.TCPConn {
+// patience is how long a test waits for what must happen, at each step, and quiet
+// how long it watches for what must not.
+const patience, quiet = 30 * time.Second, 50 * time.Millisecond
+
+// serve runs a reactor, and returns a function that connects a client.
+func serve(t *testing.T, newHandler func() Handler) (dial func() *net.TCPConn) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	go Loop(listener, &server{newHandler: newHandler})
-	return dial(t, listener)
-}
-
-func dial(t *testing.T, listener net.Listener) *net.TCPConn {
-	conn, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	return func() *net.TCPConn {
+		t.Helper()
+		conn, err := net.DialTimeout("tcp", listener.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		conn.SetDeadline(time.Now().Add(patience))
+		return conn.(*net.TCPConn)
 	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	return conn.(*net.TCPConn)
 }
 
 func expect(t *testing.T, conn net.Conn, want string) {
 	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
 	got := make([]byte, len(want))
-	if _, err := io.ReadFull(conn, got); string(got) != want || err != nil {
-		t.Fatalf("read %q, %v, want %q", got, err, want)
+	if n, err := io.ReadFull(conn, got); string(got) != want {
+		t.Fatalf("read %q, %v, want %q", got[:n], err, want)
 	}
+}
+
+func expectEnd(t *testing.T, conn net.Conn) {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
+	if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
+		t.Errorf("read %q, %v, want the end", got, err)
+	}
+}
+
+// receive returns the next value of c.
+func receive[T any](t *testing.T, c <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-c:
+	case <-time.After(patience):
+		t.Fatalf("nothing after %v", patience)
+	}
+	return value
 }
 
 // A greeter wants to send first, and after that waits for nothing until told.
@@ -73,10 +97,10 @@ func (g *greeter) HandleRead() error     { return errors.New("not asked for") }
 func (g *greeter) HandleClose(err error) { g.closed <- err }
 
 // A handler that starts with something to send is asked before the reactor waits.
-// One that wants nothing hears nothing, not even a reset, and nobody spins.
+// One that wants nothing hears nothing, not even a reset.
 func TestGreetingThenNothing(t *testing.T) {
 	g := &greeter{closed: make(chan error, 1)}
-	conn := serve(t, func() Handler { return g })
+	conn := serve(t, func() Handler { return g })()
 	expect(t, conn, "Hello.")
 	io.WriteString(conn, "?")
 	conn.SetLinger(0)
@@ -84,7 +108,7 @@ func TestGreetingThenNothing(t *testing.T) {
 	select {
 	case err := <-g.closed:
 		t.Errorf("HandleClose(%v)", err)
-	case <-time.After(50 * time.Millisecond):
+	case <-time.After(quiet):
 	}
 }
 
@@ -114,13 +138,13 @@ func (b *both) HandleClose(err error) { b.closed <- err }
 // Writing does not keep reading from its turn.
 func TestBothAtOnce(t *testing.T) {
 	b := &both{closed: make(chan error, 1)}
-	conn := serve(t, func() Handler { return b })
+	conn := serve(t, func() Handler { return b })()
 	for range 3 {
 		io.WriteString(conn, "Beautiful")
 		expect(t, conn, "Beautiful")
 	}
 	conn.Close()
-	if err := <-b.closed; err != io.EOF {
+	if err := receive(t, b.closed); err != io.EOF {
 		t.Errorf("HandleClose(%v), want the end", err)
 	}
 }
@@ -128,12 +152,10 @@ func TestBothAtOnce(t *testing.T) {
 // A handler that replaces nothing discards what it receives, and closes when its
 // client does.
 func TestDefaults(t *testing.T) {
-	conn := serve(t, func() Handler { return &struct{ Dispatcher }{} })
+	conn := serve(t, func() Handler { return &struct{ Dispatcher }{} })()
 	io.WriteString(conn, "Beautiful")
 	conn.CloseWrite()
-	if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
-		t.Errorf("read %q, %v, want the end", got, err)
-	}
+	expectEnd(t, conn)
 	var d Dispatcher
 	d.HandleAccept()
 	if err := d.HandleWrite(); d.Writable() || err != nil {
@@ -143,25 +165,19 @@ func TestDefaults(t *testing.T) {
 
 // An error that a handler returns ends its own client, and no other.
 func TestErrorEndsTheClient(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	reason := errors.New("on purpose")
 	closed := make(chan error, 1)
 	handlers := make(chan Handler, 2)
 	handlers <- &failing{reason: reason, closed: closed}
 	handlers <- &both{closed: closed}
-	go Loop(listener, &server{newHandler: func() Handler { return <-handlers }})
-	victim := dial(t, listener)
+	dial := serve(t, func() Handler { return <-handlers })
+	victim := dial()
 	io.WriteString(victim, "?")
-	if got, err := io.ReadAll(victim); len(got) > 0 || err != nil {
-		t.Errorf("read %q, %v, want the end", got, err)
-	}
-	if err := <-closed; err != reason {
+	expectEnd(t, victim)
+	if err := receive(t, closed); err != reason {
 		t.Errorf("HandleClose(%v), want %v", err, reason)
 	}
-	other := dial(t, listener)
+	other := dial()
 	io.WriteString(other, "Beautiful")
 	expect(t, other, "Beautiful")
 }
@@ -203,16 +219,16 @@ func TestClosedLast(t *testing.T) {
 		h := &pausing{closing: closing, closed: closed}
 		runtime.AddCleanup(h, func(c chan struct{}) { close(c) }, forgotten)
 		return h
-	})
+	})()
 	io.WriteString(conn, "?")
-	<-closing
-	conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	receive(t, closing)
+	conn.SetReadDeadline(time.Now().Add(quiet))
 	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read %d bytes, %v, before HandleClose has returned", n, err)
 	}
 	close(closed)
 	conn.Close()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); {
 		runtime.GC()
 		select {
 		case <-forgotten:

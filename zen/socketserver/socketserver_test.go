@@ -8,7 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
+
+// patience is how long a test waits for what must happen, at each step.
+const patience = 30 * time.Second
 
 func listen(t *testing.T) net.Listener {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -20,12 +24,33 @@ func listen(t *testing.T) net.Listener {
 }
 
 func dial(t *testing.T, listener net.Listener) net.Conn {
-	conn, err := net.Dial("tcp", listener.Addr().String())
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", listener.Addr().String(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	return conn
+}
+
+// expectEnd expects want, and then the end of the stream.
+func expectEnd(t *testing.T, conn net.Conn, want string) {
+	t.Helper()
+	conn.SetDeadline(time.Now().Add(patience))
+	if got, err := io.ReadAll(conn); string(got) != want || err != nil {
+		t.Fatalf("read %q, %v, want %q and the end", got, err, want)
+	}
+}
+
+// receive returns the next value of c.
+func receive[T any](t *testing.T, c <-chan T) (value T) {
+	t.Helper()
+	select {
+	case value = <-c:
+	case <-time.After(patience):
+		t.Fatalf("nothing after %v", patience)
+	}
+	return value
 }
 
 // Each connection has its own goroutine: the first handler waits for the second.
@@ -44,12 +69,10 @@ func TestServe(t *testing.T) {
 	}()
 	first, second := dial(t, listener), dial(t, listener)
 	for _, conn := range []net.Conn{first, second} {
-		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
-			t.Errorf("read %q, %v, want the end", got, err)
-		}
+		expectEnd(t, conn, "")
 	}
 	listener.Close()
-	if err := <-served; !errors.Is(err, net.ErrClosed) {
+	if err := receive(t, served); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Serve returned %v", err)
 	}
 }
@@ -71,14 +94,10 @@ func TestPanic(t *testing.T) {
 	other := dial(t, listener)
 	victim := dial(t, listener)
 	io.WriteString(victim, "!")
-	if got, err := io.ReadAll(victim); len(got) > 0 || err != nil {
-		t.Errorf("the victim read %q, %v, want the end", got, err)
-	}
+	expectEnd(t, victim, "")
 	io.WriteString(other, "?")
-	if got, err := io.ReadAll(other); string(got) != "?" || err != nil {
-		t.Errorf("the other read %q, %v", got, err)
-	}
-	if got, want := <-lines, "Panic serving "+victim.LocalAddr().String()+": on purpose\n"; !strings.Contains(got, want) || !strings.Contains(got, "TestPanic") {
+	expectEnd(t, other, "?")
+	if got, want := receive(t, lines), "Panic serving "+victim.LocalAddr().String()+": on purpose\n"; !strings.Contains(got, want) || !strings.Contains(got, "TestPanic") {
 		t.Errorf("log: %q, want %q and the stack", got, want)
 	}
 }
