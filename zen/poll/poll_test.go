@@ -257,7 +257,7 @@ func TestSendTakesWhatFits(t *testing.T) {
 			t.Errorf("sent %d, %v", n, err)
 		}
 	}
-	if n, err := socket.Send(nil); n != 0 || err != nil {
+	if n, err := Socket(-1).Send(nil); n != 0 || err != nil { // without a system call
 		t.Errorf("sent %d of nothing, %v", n, err)
 	}
 	got := make([]byte, 5)
@@ -289,6 +289,9 @@ func TestReset(t *testing.T) {
 		})
 		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.EPROTOTYPE) {
 			t.Errorf("watched for %d: %v", watched, err)
+		}
+		if call := map[Event]string{Readable: "read: ", Writable: "write: "}[watched]; !strings.HasPrefix(err.Error(), call) {
+			t.Errorf("%q does not begin with %q", err, call)
 		}
 		r.HangUp(socket)
 		r.expectClosed(socket)
@@ -619,6 +622,17 @@ func TestAddress(t *testing.T) {
 	}
 }
 
+// A brokenListener has descriptor fd, and gives it with errs.
+type brokenListener struct {
+	*net.TCPListener
+	syscall.RawConn
+	fd   int
+	errs [2]error
+}
+
+func (b brokenListener) SyscallConn() (syscall.RawConn, error) { return b, b.errs[0] }
+func (b brokenListener) Control(use func(uintptr)) error       { use(uintptr(b.fd)); return b.errs[1] }
+
 // New takes one descriptor, and none if it fails.
 func TestNewFails(t *testing.T) {
 	r := newRig(t)
@@ -654,8 +668,19 @@ func TestNewFails(t *testing.T) {
 	if _, err := New(closed); err == nil {
 		t.Error("New accepts a closed listener")
 	}
-	if _, err := New(struct{ net.Listener }{closed}); err == nil {
-		t.Error("New accepts a listener that is not a socket")
+	if _, err := New(struct{ net.Listener }{closed}); err == nil || !strings.Contains(err.Error(), "expected a TCP listener") {
+		t.Errorf("of a listener that is not a socket: %v", err)
+	}
+	broken := brokenListener{TCPListener: another.(*net.TCPListener), fd: before}
+	if _, err := New(broken); err == nil {
+		t.Error("New accepts a listener whose descriptor is closed")
+	}
+	reason := errors.New("on purpose")
+	for _, broken.errs = range [][2]error{{reason, nil}, {nil, reason}} {
+		broken.fd = int(r.Listener)
+		if _, err := New(broken); err != reason {
+			t.Errorf("of a listener that does not give its descriptor: %v", err)
+		}
 	}
 	failures := map[string]bool{}
 	for limit := (syscall.Rlimit{Cur: 1}); ; limit.Cur++ { // each step of New once has no descriptor

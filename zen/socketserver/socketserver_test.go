@@ -100,6 +100,9 @@ func TestPanic(t *testing.T) {
 	if got, want := receive(t, lines), "Panic serving "+victim.LocalAddr().String()+": on purpose\n"; !strings.Contains(got, want) || !strings.Contains(got, "TestPanic") {
 		t.Errorf("log: %q, want %q and the stack", got, want)
 	}
+	if len(lines) > 0 {
+		t.Errorf("another line in the log: %q", <-lines)
+	}
 }
 
 type lineWriter chan string
