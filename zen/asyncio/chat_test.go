@@ -99,7 +99,8 @@ func TestWriteToAnotherThatDoesNotRead(t *testing.T) {
 	expect(t, writer, "I do not read.\n")
 }
 
-// A client may be disconnected by the protocol of another.
+// A client may be disconnected by the protocol of another. To do so again does
+// nothing.
 func TestCloseAnother(t *testing.T) {
 	var victim *recorder
 	reason := errors.New("on purpose")
@@ -113,7 +114,7 @@ func TestCloseAnother(t *testing.T) {
 		r.made = func(*recorder) { made <- true }
 		return r
 	})
-	var conns []net.Conn
+	var conns []*net.TCPConn
 	for range 2 {
 		conns = append(conns, dial())
 		receive(t, made)
@@ -122,6 +123,11 @@ func TestCloseAnother(t *testing.T) {
 	expectEnd(t, conns[0], "")
 	if err := receive(t, lost); err != reason {
 		t.Errorf("ConnectionLost(%v), want %v", err, reason)
+	}
+	io.WriteString(conns[1], "?")
+	conns[1].Close()
+	if err := receive(t, lost); err != io.EOF {
+		t.Errorf("ConnectionLost(%v), want the end", err)
 	}
 }
 
