@@ -139,7 +139,9 @@ func (r *recorder) expectLost(t *testing.T, want error, calls string) {
 }
 
 func TestEcho(t *testing.T) {
+	var available []int
 	r := &recorder{received: func(r *recorder, data []byte) {
+		available = append(available, cap(r.AvailableBuffer()))
 		r.Write(data[:1])
 		r.Write(append(r.AvailableBuffer(), data[1:]...))
 	}}
@@ -153,6 +155,11 @@ func TestEcho(t *testing.T) {
 	}
 	conn.Close()
 	r.expectLost(t, io.EOF, "made data data data lost")
+	for _, size := range available[1:] {
+		if size < len("Beautiful") {
+			t.Errorf("after 9 bytes were sent there is a buffer of %d", size)
+		}
+	}
 }
 
 // What ConnectionMade writes is sent, whether it closes or not.

@@ -47,10 +47,16 @@ func newRig(t *testing.T) *rig {
 	return &rig{t, poller, tcp.Addr().String(), pull}
 }
 
-func (r *rig) next() (Socket, Event) {
+// pullSoon returns the next event, or not ok if the events have ended.
+func (r *rig) pullSoon() (s Socket, event Event, ok bool) {
 	watchdog := time.AfterFunc(patience, func() { panic(r.Name() + ": no event came") })
 	defer watchdog.Stop()
-	s, event, ok := r.pull()
+	return r.pull()
+}
+
+func (r *rig) next() (Socket, Event) {
+	r.Helper()
+	s, event, ok := r.pullSoon()
 	if !ok {
 		r.Fatalf("the events have ended: %v", r.Err())
 	}
@@ -572,7 +578,7 @@ func TestPermanentError(t *testing.T) {
 			t.Error("accepted a client from no listening socket")
 		}
 		r.Listener = listener
-		if _, _, ok := r.pull(); ok || !errors.Is(r.Err(), want) {
+		if _, _, ok := r.pullSoon(); ok || !errors.Is(r.Err(), want) {
 			t.Errorf("more events: %v; error %v, want %v", ok, r.Err(), want)
 		}
 	}
@@ -592,14 +598,14 @@ func TestPollerFails(t *testing.T) {
 	r.Modify(socket, Writable)
 	r.queue = queue
 	r.Modify(socket, Readable)
-	if _, _, ok := r.pull(); ok || !errors.Is(r.Err(), syscall.EBADF) || !strings.HasPrefix(r.Err().Error(), "watch: ") {
+	if _, _, ok := r.pullSoon(); ok || !errors.Is(r.Err(), syscall.EBADF) || !strings.HasPrefix(r.Err().Error(), "watch: ") {
 		t.Errorf("more events: %v; error %v, want that of Modify", ok, r.Err())
 	}
 
 	r = newRig(t)
 	queue = r.queue
 	r.queue = -1
-	_, _, ok := r.pull()
+	_, _, ok := r.pullSoon()
 	r.queue = queue
 	if ok || !errors.Is(r.Err(), syscall.EBADF) {
 		t.Errorf("more events: %v; error %v, want that of the wait", ok, r.Err())
