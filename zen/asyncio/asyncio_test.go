@@ -53,8 +53,21 @@ func (r *recorder) ConnectionLost(err error) {
 // how long it watches for what must not.
 const patience, quiet = 30 * time.Second, 50 * time.Millisecond
 
+// A client waits for each Read and Write for patience at most.
+type client struct{ *net.TCPConn }
+
+func (c client) Read(data []byte) (int, error) {
+	c.SetReadDeadline(time.Now().Add(patience))
+	return c.TCPConn.Read(data)
+}
+
+func (c client) Write(data []byte) (int, error) {
+	c.SetWriteDeadline(time.Now().Add(patience))
+	return c.TCPConn.Write(data)
+}
+
 // serve starts a loop, and returns a function that connects a client.
-func serve(t *testing.T, newProtocol func() Protocol) (dial func() *net.TCPConn) {
+func serve(t *testing.T, newProtocol func() Protocol) (dial func() client) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{Control: smallBuffers}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -62,15 +75,14 @@ func serve(t *testing.T, newProtocol func() Protocol) (dial func() *net.TCPConn)
 	}
 	go Serve(listener, newProtocol)
 	dialer := net.Dialer{Timeout: patience, Control: smallBuffers}
-	return func() *net.TCPConn {
+	return func() client {
 		t.Helper()
 		conn, err := dialer.Dial("tcp", listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { conn.Close() })
-		conn.SetDeadline(time.Now().Add(patience))
-		return conn.(*net.TCPConn)
+		return client{conn.(*net.TCPConn)}
 	}
 }
 
@@ -88,15 +100,14 @@ func smallBuffers(_, _ string, socket syscall.RawConn) error {
 const large = 2 << 20
 
 // serveOne starts a loop with one recorder for one client, and connects that client.
-func serveOne(t *testing.T, r *recorder) *net.TCPConn {
+func serveOne(t *testing.T, r *recorder) client {
 	t.Helper()
 	r.lost = make(chan error, 10)
 	return serve(t, func() Protocol { return r })()
 }
 
-func expect(t *testing.T, conn net.Conn, want string) {
+func expect(t *testing.T, conn client, want string) {
 	t.Helper()
-	conn.SetDeadline(time.Now().Add(patience))
 	got := make([]byte, len(want))
 	if n, err := io.ReadFull(conn, got); string(got) != want {
 		t.Fatalf("read %.60q, %v; want %.60q", got[:n], err, want)
@@ -104,9 +115,8 @@ func expect(t *testing.T, conn net.Conn, want string) {
 }
 
 // expectEnd expects want, and then the end of the stream.
-func expectEnd(t *testing.T, conn net.Conn, want string) {
+func expectEnd(t *testing.T, conn client, want string) {
 	t.Helper()
-	conn.SetDeadline(time.Now().Add(patience))
 	if got, err := io.ReadAll(conn); string(got) != want || err != nil {
 		t.Errorf("read %d bytes, %.60q, %v; want %d, %.60q, and the end", len(got), got, err, len(want), want)
 	}
@@ -253,7 +263,7 @@ func TestLostBeforeClosed(t *testing.T) {
 	io.WriteString(conn, "?")
 	receive(t, closing)
 	conn.SetReadDeadline(time.Now().Add(quiet))
-	if n, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if n, err := conn.TCPConn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read %d bytes, %v, before ConnectionLost has returned", n, err)
 	}
 	close(closed)

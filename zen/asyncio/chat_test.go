@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // A chat passes what each client sends on to all the others.
@@ -47,10 +45,10 @@ func (c *chat) tell(from *member, data []byte) {
 }
 
 // serveChat returns a function that lets a client join a new chat.
-func serveChat(t *testing.T) (join func() *net.TCPConn) {
+func serveChat(t *testing.T) (join func() client) {
 	c := &chat{joined: make(chan int)}
 	dial := serve(t, func() Protocol { return &member{chat: c} })
-	return func() *net.TCPConn {
+	return func() client {
 		t.Helper()
 		conn := dial()
 		receive(t, c.joined)
@@ -114,7 +112,7 @@ func TestCloseAnother(t *testing.T) {
 		r.made = func(*recorder) { made <- true }
 		return r
 	})
-	var conns []*net.TCPConn
+	var conns []client
 	for range 2 {
 		conns = append(conns, dial())
 		receive(t, made)
@@ -135,7 +133,7 @@ func TestCloseAnother(t *testing.T) {
 func TestFiftyMembers(t *testing.T) {
 	const members, lines = 50, 20
 	join := serveChat(t)
-	var conns []*net.TCPConn
+	var conns []client
 	for range members {
 		conns = append(conns, join())
 	}
@@ -153,7 +151,6 @@ func TestFiftyMembers(t *testing.T) {
 			got := map[int][]int{}
 			text := bufio.NewReader(conn)
 			for n := 0; n < (members-1)*lines; n++ {
-				conn.SetReadDeadline(time.Now().Add(patience))
 				line, err := text.ReadString(';')
 				if err != nil {
 					t.Errorf("client %d has %d lines: %v", i, n, err)
