@@ -6,6 +6,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -56,12 +57,12 @@ func TestClient(t *testing.T) {
 		if i%2 == 0 {
 			args = []string{"-p", port, host}
 		}
-		stdout, stderr, _, status := zentest.Run(t, nil, args...)
+		got := zentest.Run(t, nil, args...)
 		want := "\"Beautiful is better than?\" \"Ugly.\"\n\"Explicit is better than?\" \"Implicit.\"\n\"Simple is better than?\" \"Complex.\"\n"
-		if sorted(stdout) != want || stderr != "" || status != 0 {
-			t.Fatalf("client %q: status %d\n%s%s", args, status, stdout, stderr)
+		if sorted(got.Stdout) != want || got.Stderr != "" || got.Status != 0 {
+			t.Fatalf("client %q: %+v", args, got)
 		}
-		lines := strings.Split(stdout, "\n")
+		lines := strings.Split(got.Stdout, "\n")
 		last[lines[2]] = true
 	}
 	if len(last) != 3 {
@@ -78,9 +79,8 @@ func TestCauseError(t *testing.T) {
 		received <- string(all)
 	})
 	for _, args := range [][]string{{"-e", host, "-p", port}, {host, "-p", port, "-e"}} {
-		stdout, stderr, _, status := zentest.Run(t, nil, args...)
-		if stdout+stderr != "" || status != 0 {
-			t.Errorf("client %q: status %d\n%s%s", args, status, stdout, stderr)
+		if got := zentest.Run(t, nil, args...); got != (zentest.Result{}) {
+			t.Errorf("client %q: %+v", args, got)
 		}
 		if got, want := <-received, "Beautiful is better than"; got != want {
 			t.Errorf("the server received %q, want %q", got, want)
@@ -93,8 +93,8 @@ func TestHost(t *testing.T) {
 	log.SetOutput(io.Discard)
 	defer log.SetOutput(os.Stderr)
 	_, port := serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
-	if stdout, stderr, _, status := zentest.Run(t, nil, "", "-p", port); strings.Count(stdout, "\n") != 3 || status != 0 {
-		t.Errorf("status %d\n%s%s", status, stdout, stderr)
+	if got := zentest.Run(t, nil, "", "-p", port); strings.Count(got.Stdout, "\n") != 3 || got.Status != 0 {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -115,9 +115,9 @@ func TestBadServers(t *testing.T) {
 			io.Copy(io.Discard, conn)
 			conn.Close()
 		})
-		stdout, stderr, _, status := zentest.Run(t, nil, host, "-p", port)
-		if !regexp.MustCompile(test.stdout).MatchString(stdout) || !regexp.MustCompile(test.stderr).MatchString(stderr) || status != 1 {
-			t.Errorf("server that answers %.30q: status %d\n%s%s", test.answer, status, stdout, stderr)
+		got := zentest.Run(t, nil, host, "-p", port)
+		if !regexp.MustCompile(test.stdout).MatchString(got.Stdout) || !regexp.MustCompile(test.stderr).MatchString(got.Stderr) || got.Status != 1 {
+			t.Errorf("server that answers %.30q: %+v", test.answer, got)
 		}
 	}
 }
@@ -138,8 +138,8 @@ func TestOneAtATime(t *testing.T) {
 		}
 		io.Copy(io.Discard, conn)
 	})
-	if _, stderr, _, status := zentest.Run(t, nil, host, "-p", port); status != 0 {
-		t.Errorf("status %d\n%s", status, stderr)
+	if got := zentest.Run(t, nil, host, "-p", port); got.Status != 0 {
+		t.Errorf("%+v", got)
 	}
 	for range 3 {
 		if <-early {
@@ -148,6 +148,24 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
+// If nobody reads what the client prints, it says so and fails.
+func TestStdoutIsGone(t *testing.T) {
+	log.SetOutput(io.Discard)
+	defer log.SetOutput(os.Stderr)
+	host, port := serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	reader.Close()
+	got := zentest.Run(t, func(command *exec.Cmd) { command.Stdout = writer }, host, "-p", port)
+	if !regexp.MustCompile(`^write /dev/stdout: .*\n$`).MatchString(got.Stderr) || got.Status != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// The client has a flag of its own beside those of every program.
 func TestCommandLine(t *testing.T) {
-	zentest.CheckCommandLine(t, []string{"127.0.0.1", "-p", "0"}, `^dial tcp 127\.0\.0\.1:0: `)
+	zentest.CheckCommandLine(t, []string{"127.0.0.1", "-p", "0"}, `^dial tcp 127\.0\.0\.1:0: `, "\n  -e\t")
 }

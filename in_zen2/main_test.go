@@ -14,13 +14,14 @@ var server = zentest.Server{AtOnce: 1, Thinking: 1, Inetd: "wait"}
 
 // What is not a listening socket is refused with one line that says why.
 func TestStandardInput(t *testing.T) {
-	zentest.CheckStandardInput(t, map[string]zentest.Exit{
-		"none":           {Line: "standard input is not a socket; inetd starts this program (see inetd.conf)\n", Status: 1},
-		"TCP connection": {Line: "standard input is a client's connection; in inetd.conf, change nowait to wait\n", Status: 1},
-		"TCP reset":      {Line: "standard input is a client's connection; in inetd.conf, change nowait to wait\n", Status: 1},
-		"UDP":            {Line: "standard input: expected a TCP socket, got udp\n", Status: 1},
-		"UNIX listener":  {Line: "standard input: expected a TCP socket, got unix\n", Status: 1},
-		"UNIX":           {Line: "standard input: expected a TCP socket, got unix\n", Status: 1},
+	zentest.CheckStandardInput(t, map[string]zentest.Result{
+		"none":           {Stderr: "standard input is not a socket; inetd starts this program (see inetd.conf)\n", Status: 1},
+		"TCP connection": {Log: "standard input is a client's connection; in inetd.conf, change nowait to wait\n", Status: 1},
+		"TCP reset":      {Log: "standard input is a client's connection; in inetd.conf, change nowait to wait\n", Status: 1},
+		"UDP":            {Log: "standard input: expected a TCP socket, got udp\n", Status: 1},
+		"UNIX listener":  {Log: "standard input: expected a TCP socket, got unix\n", Status: 1},
+		"netlink":        {Log: "standard input: expected a TCP socket: file file+net /dev/stdin: protocol not supported\n", Status: 1},
+		"UNIX":           {Log: "standard input: expected a TCP socket, got unix\n", Status: 1},
 	})
 }
 

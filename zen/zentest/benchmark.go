@@ -76,8 +76,7 @@ func askAndWait(b *testing.B, s *service, clients int, measure func() float64) (
 	var all sync.WaitGroup
 	for range clients {
 		conn := s.connect(b)
-		ask(b, conn)
-		conn.SetDeadline(time.Time{})
+		conn.ask()
 		all.Add(1)
 		go func() {
 			defer all.Done()
@@ -114,10 +113,10 @@ func processorTime(b *testing.B, server Server, clients, silent int) string {
 	s := start(b, server, options{})
 	defer s.stop(b)
 	for range silent {
-		s.connect(b).SetDeadline(time.Time{})
+		s.connect(b)
 	}
 	if silent > 0 {
-		s.log.awaitTimes(b, silent, "^Accepted connection from ")
+		s.awaitTimes(b, silent, "^Accepted connection from ")
 	}
 	return twoDigits(askAndWait(b, s, clients, func() float64 {
 		return s.sum("task/*/schedstat", `^(\d+)`) / 1000 // nanoseconds on a processor
@@ -167,10 +166,9 @@ func measureMemory(b *testing.B, server Server) (row []string) {
 	var held []io.ReadWriter
 	for range clients {
 		conn := s.connect(b)
-		conn.SetDeadline(time.Time{})
 		held = append(held, conn)
 	}
-	s.log.awaitTimes(b, clients, "^Accepted connection from ")
+	s.awaitTimes(b, clients, "^Accepted connection from ")
 	created, threads := memory(s), s.sum("status", `^Threads:\s*(\d+)`)
 	for _, conn := range held {
 		io.WriteString(conn, strings.Repeat("x", zen.MaxQuestion-1))
@@ -195,11 +193,10 @@ func measureWaits(b *testing.B, server Server) (row []string) {
 	s := start(b, server, options{})
 	defer s.stop(b)
 	polite := s.connect(b)
-	ask(b, polite)
+	polite.ask()
 	chunk := strings.Repeat(question, 3000)
 	for range 16 {
 		conn := s.connect(b)
-		conn.SetDeadline(time.Time{})
 		go func() {
 			for {
 				if _, err := io.WriteString(conn, chunk); err != nil {
@@ -213,7 +210,7 @@ func measureWaits(b *testing.B, server Server) (row []string) {
 	var waits []time.Duration
 	for range 200 {
 		begin := time.Now()
-		ask(b, polite)
+		polite.ask()
 		waits = append(waits, time.Since(begin))
 		time.Sleep(10 * time.Millisecond)
 	}

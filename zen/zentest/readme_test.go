@@ -51,7 +51,7 @@ func TestReadmeLinks(t *testing.T) {
 		if !strings.Contains(readme, "("+path+")") {
 			t.Errorf("README.md has no link to %s", path)
 		}
-		if name, _, _ := strings.Cut(path, "/"); name != "client" && !hasPicture(readme, name, "") {
+		if name, _, _ := strings.Cut(path, "/"); name != "client" && pictures(readme)[name] == "" {
 			t.Errorf("README.md has no picture of %s", name)
 		}
 	}

@@ -9,33 +9,32 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// patience is how long the suite waits for what must happen. It is long, so that
-// a slow machine breaks no rule. Quiet is how long the suite watches for what must
-// not happen.
-var patience, quiet = 60 * time.Second, 100 * time.Millisecond
-
 // A service is a running server: one process, or those that inetd starts.
 type service struct {
-	server  Server
-	address string
-	log     *lineLog
-	dir     string // where the log file of a server under inetd is
-	options options
+	server   Server
+	options  options
+	address  string
+	log      *lineLog
+	logFile  string    // the log of a server under inetd
+	leave    io.Closer // the reader of standard error leaves, if the options say so
+	patience time.Duration
+	quiet    time.Duration
 
 	mu        sync.Mutex
 	processes map[*exec.Cmd]chan struct{} // running; each channel is closed when its process ends
 	cpu       time.Duration               // of those that have ended
 	stopping  bool
-	failures  []string
+	ends      []string // how processes have ended that the test has not stopped
 	stopInetd func()
 }
 
@@ -44,49 +43,153 @@ type options struct {
 	environment []string
 	descriptors int      // the limit; 0 leaves it as it is
 	address     string   // where to listen; "" is a free port of 127.0.0.1
-	arguments   []string // instead of -p PORT HOST
+	arguments   []string // in place of -p PORT HOST
+	leaving     bool     // the reader of standard error can leave
+	thinking    time.Duration
+	quiet       time.Duration // in place of the server's
 }
 
 // start starts a server, waits until it listens, and stops it at the end of the
-// test. The test fails if the server ends before, or logs a stack trace or a data
-// race.
+// test. The test fails if the server ends before, or logs a stack trace.
 func start(t testing.TB, server Server, o options) *service {
 	t.Helper()
-	s := &service{server: server, options: o, log: newLineLog(), dir: t.TempDir(), processes: map[*exec.Cmd]chan struct{}{}}
-	t.Cleanup(func() { s.stop(t) })
-	switch {
-	case server.Inetd != "":
-		s.startInetd(t)
-	case server.ours():
-		if o.arguments == nil {
-			host, port, _ := net.SplitHostPort(cmp.Or(o.address, "127.0.0.1:0"))
-			o.arguments = []string{"-p", port, host}
-		}
-		s.run(t, o.arguments...)
-		s.address = s.log.await(t, `^Listening at (.*)$`)[1]
-	default:
-		s.startForeign(t)
+	s, err := launch(t, server, o)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return s
 }
 
-// run starts this program with arguments.
-func (s *service) run(t testing.TB, args ...string) {
-	t.Helper()
-	command := s.program(args...)
+// launch is start, but returns an error if the server does not start.
+func launch(t testing.TB, server Server, o options) (s *service, err error) {
+	for range 3 { // somebody else may take the free port
+		s = &service{
+			server:    server,
+			options:   o,
+			address:   o.address,
+			log:       newLineLog(),
+			logFile:   t.TempDir() + "/zen.log",
+			patience:  cmp.Or(server.patience, time.Minute),
+			quiet:     cmp.Or(o.quiet, server.quiet, 100*time.Millisecond),
+			processes: map[*exec.Cmd]chan struct{}{},
+		}
+		if s.address == "" {
+			s.address = freeAddress(t)
+		}
+		if server.Inetd != "" {
+			s.startInetd(t)
+		} else {
+			err = s.startListening()
+		}
+		if err == nil {
+			t.Cleanup(func() { s.stop(t) })
+			return s, nil
+		}
+		s.end(t, os.Kill)
+		if o.address != "" {
+			break
+		}
+	}
+	return nil, err
+}
+
+// startListening starts a server that listens by itself, and waits until it does.
+func (s *service) startListening() error {
+	host, port, _ := net.SplitHostPort(s.address)
+	command := exec.Command("")
+	if s.server.ours() {
+		args := s.options.arguments
+		if args == nil {
+			args = []string{"-p", port, host}
+		}
+		if s.options.thinking > 0 {
+			args = append(args, "-think", s.options.thinking.String())
+		}
+		command = s.program(args...)
+	} else {
+		var args []string
+		for _, arg := range s.server.Command {
+			args = append(args, strings.NewReplacer("{host}", host, "{port}", port).Replace(arg))
+		}
+		command = s.limited(args)
+		command.Dir = moduleRoot()
+		command.Env = append(os.Environ(), s.server.environment...)
+		command.Stdout = s.log
+	}
 	command.Stderr = s.log
-	if _, err := s.begin(command); err != nil {
-		t.Fatal(err)
+	if s.options.leaving {
+		reader, writer, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		defer writer.Close()
+		s.leave, command.Stderr = reader, writer
+		if !s.server.ours() {
+			command.Stdout = writer
+		}
+		go io.Copy(s.log, reader)
+	}
+	ended, err := s.begin(command)
+	if err != nil {
+		return fmt.Errorf("the server does not start: %w", err)
+	}
+	listening := regexp.MustCompile(`(?m)^Listening at (.*)$`)
+	for deadline := time.Now().Add(time.Minute); ; {
+		text, changed := s.log.read()
+		if match := listening.FindStringSubmatch(text); s.server.ours() && match != nil {
+			s.address = match[1]
+			return nil
+		}
+		if !s.server.ours() {
+			if conn, err := net.Dial("tcp", s.address); err == nil {
+				return conn.Close()
+			}
+		}
+		select {
+		case <-ended:
+			return fmt.Errorf("the server does not start: %s has ended before it accepted a client at %s.\n%s", command, s.address, s.printed())
+		case <-changed:
+		case <-time.After(20 * time.Millisecond): // a foreign server does not say when it listens
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the server does not start: nobody has accepted a client at %s for a minute.\n%s", s.address, s.printed())
+		}
 	}
 }
 
+// moduleRoot returns the directory of go.mod, or the working directory.
+func moduleRoot() string {
+	working, _ := os.Getwd()
+	for dir := working; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	return working
+}
+
+// freeAddress returns an address of this machine at which nobody listens, and
+// another one at each call. Test binaries that run at the same time have ports of
+// their own, and no system gives out these by itself.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	for range 1000 {
+		port := 10000 + os.Getpid()%200*100 + int(portsUsed.Add(1))%100
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			listener.Close()
+			return listener.Addr().String()
+		}
+	}
+	t.Fatal("there is no free port from 10000 to 29999")
+	return ""
+}
+
+var portsUsed atomic.Int64
+
 // program returns a command that is this program.
 func (s *service) program(args ...string) *exec.Cmd {
-	path, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
-	command := s.limited(append([]string{path}, args...))
+	command := s.limited(append([]string{executable()}, args...))
 	if s.options.descriptors == 0 {
 		command.Args[0] = programName()
 	}
@@ -105,62 +208,6 @@ func (s *service) limited(args []string) *exec.Cmd {
 	return exec.Command(args[0], args[1:]...)
 }
 
-// startForeign starts a server that is not ours, and waits until it accepts.
-func (s *service) startForeign(t testing.TB) {
-	t.Helper()
-	s.address = s.options.address
-	if s.address == "" {
-		s.address = freeAddress(t)
-	}
-	host, port, _ := net.SplitHostPort(s.address)
-	var args []string
-	for _, arg := range s.server.Command {
-		args = append(args, strings.NewReplacer("{host}", host, "{port}", port).Replace(arg))
-	}
-	command := s.limited(args)
-	command.Env = append(os.Environ(), s.server.environment...)
-	command.Stdout, command.Stderr = s.log, s.log
-	ended, err := s.begin(command)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(patience); ; {
-		conn, err := net.Dial("tcp", s.address)
-		if err == nil {
-			conn.Close()
-			return
-		}
-		select {
-		case <-ended:
-			text, _ := s.log.read()
-			t.Fatalf("the server does not start:\n%.2000s", text)
-		case <-time.After(20 * time.Millisecond): // a foreign server does not say when it listens
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// freeAddress returns an address of this machine at which nobody listens, and
-// another one at each call: tests that run at the same time must not share one.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		listener.Close()
-		address := listener.Addr().String()
-		if _, used := usedAddresses.LoadOrStore(address, true); !used {
-			return address
-		}
-	}
-}
-
-var usedAddresses sync.Map
-
 // begin starts command, and remembers it until it has ended.
 func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
 	s.mu.Lock()
@@ -170,18 +217,22 @@ func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
 		close(ended)
 		return ended, nil
 	}
+	ownGroup(command)
+	command.WaitDelay = 5 * time.Second // a child of the server may keep its standard error
 	if err := command.Start(); err != nil {
 		return nil, err
 	}
+	guard("+", command.Process.Pid)
 	s.processes[command] = ended
 	go func() {
 		command.Wait()
+		guard("-", command.Process.Pid)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		state := command.ProcessState
 		s.cpu += state.UserTime() + state.SystemTime()
 		if !s.stopping && (s.server.Inetd == "" || !state.Success()) {
-			s.failures = append(s.failures, fmt.Sprintf("the server has ended: %v", state))
+			s.ends = append(s.ends, state.String())
 		}
 		delete(s.processes, command)
 		close(ended)
@@ -189,12 +240,20 @@ func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
 	return ended, nil
 }
 
-// signal sends a signal to every process, and returns what tells their ends.
-func (s *service) signal(signal os.Signal) (ended []chan struct{}) {
+// signal sends a signal to every process.
+func (s *service) signal(signal os.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for command, end := range s.processes {
-		command.Process.Signal(signal)
+	for command := range s.processes {
+		deliver(command.Process, signal)
+	}
+}
+
+// running returns what tells the ends of the processes.
+func (s *service) running() (ended []chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, end := range s.processes {
 		ended = append(ended, end)
 	}
 	return ended
@@ -206,11 +265,13 @@ func (s *service) end(t testing.TB, signal os.Signal) time.Duration {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
-	for _, ended := range s.signal(signal) {
+	ends := s.running()
+	s.signal(signal)
+	for _, ended := range ends {
 		select {
 		case <-ended:
-		case <-time.After(patience):
-			t.Errorf("the server does not end by %v", signal)
+		case <-time.After(s.patience):
+			t.Errorf("The server does not end within %v by the signal %v.", s.patience, signal)
 			s.signal(os.Kill)
 			<-ended
 		}
@@ -222,168 +283,103 @@ func (s *service) end(t testing.TB, signal os.Signal) time.Duration {
 	return s.cpu
 }
 
-// expectEnd waits until the server ends by itself, and checks how.
-func (s *service) expectEnd(t testing.TB, status int) {
+// expectEnd waits until one process ends by itself, and checks how.
+func (s *service) expectEnd(t testing.TB, running []chan struct{}, status int) {
 	t.Helper()
-	deadline := time.After(patience)
-	for _, ended := range s.signal(nothing) {
+	for _, ended := range running {
 		select {
 		case <-ended:
-		case <-deadline:
-			t.Fatal("the server does not end")
+		case <-time.After(s.patience):
+			t.Fatalf("The server should end with status %d; it has not ended for %v.", status, s.patience)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	want := fmt.Sprintf("the server has ended: exit status %d", status)
-	if len(s.failures) != 1 || s.failures[0] != want {
-		t.Errorf("%q, want %q", s.failures, want)
+	if want := fmt.Sprintf("exit status %d", status); len(s.ends) != 1 || s.ends[0] != want {
+		t.Errorf("The server should end once with %s; it ended with %q.", want, s.ends)
 	}
-	s.failures = nil
+	s.ends = nil
 }
 
+// stop stops the server at the end of a test, and tells what else it has done.
 func (s *service) stop(t testing.TB) {
 	t.Helper()
-	s.end(t, os.Kill)
-	text, _ := s.log.read()
-	for _, failure := range s.failures {
-		t.Errorf("%s; its log ends:\n%s", failure, text[max(0, len(text)-2000):])
+	if s.stopping {
+		return
 	}
+	s.end(t, os.Kill)
+	for _, end := range s.ends {
+		t.Errorf("The server has ended: %s.", end)
+	}
+	text, _ := s.log.read()
 	if s.server.ours() && strings.Contains(text, "<nil>") {
-		t.Errorf("a client without an address in the log:\n%.4000s", text)
+		t.Error("A line of the log has a client without an address.")
 	}
 	if s.server.ours() && strings.Contains(strings.ToLower(text), "goroutine ") && !strings.Contains(text, "on purpose") {
-		t.Errorf("a stack trace in the log:\n%.4000s", text)
+		t.Errorf("There is a stack trace in the log:\n%.4000s", text)
+	}
+	if t.Failed() {
+		t.Log(s.printed())
 	}
 }
 
-// residentMemory returns the bytes of memory of all processes of the server.
-func (s *service) residentMemory(t testing.TB) (bytes int) {
-	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED on Windows: there is no ps to tell the memory of a process")
+// printed returns the last lines that the server has printed.
+func (s *service) printed() string {
+	text, _ := s.log.read()
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	if text == "" {
+		return "The server has printed nothing."
 	}
+	lines = lines[max(0, len(lines)-10):]
+	for i, line := range lines {
+		lines[i] = fmt.Sprintf("    %.200s", line)
+	}
+	return "The server has printed, at the end:\n" + strings.Join(lines, "\n")
+}
+
+// memory returns the bytes of memory of all processes of the server. It is not ok
+// if the system does not tell.
+func (s *service) memory(t testing.TB) (bytes int, ok bool) {
+	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for command := range s.processes {
-		output, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(command.Process.Pid)).Output()
-		if errors.Is(err, exec.ErrNotFound) {
-			t.Skip("SKIPPED: there is no ps to tell the memory of a process (Debian: apt-get install procps)")
+		n, err := residentMemory(command.Process.Pid)
+		if err != nil {
+			t.Logf("SKIPPED in part: how much memory the server has: %v", err)
+			return 0, false
 		}
-		kilobytes, _ := strconv.Atoi(strings.TrimSpace(string(output))) // none if it has just ended
-		bytes += kilobytes << 10
+		bytes += n
 	}
-	if bytes == 0 && s.server.Inetd != "nowait" {
-		t.Fatal("ps does not tell the memory of the server")
-	}
-	return bytes
+	return bytes, true
 }
 
-// checkMemory fails if the server has more memory than limit, in MiB. Under the
-// race detector a program needs much more.
-func (s *service) checkMemory(t testing.TB, limit int) {
+// residentMemory asks Linux's /proc, and ps elsewhere.
+func residentMemory(pid int) (bytes int, err error) {
+	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
+		if match := regexp.MustCompile(`VmRSS:\s*(\d+) kB`).FindSubmatch(status); match != nil {
+			kilobytes, _ := strconv.Atoi(string(match[1]))
+			return kilobytes << 10, nil
+		}
+	}
+	output, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
+	if err != nil {
+		return 0, errors.New("there is neither /proc nor ps to tell it")
+	}
+	kilobytes, err := strconv.Atoi(strings.TrimSpace(string(output)))
+	return kilobytes << 10, err
+}
+
+// checkGrowth fails if the server has much more memory than before.
+func (s *service) checkGrowth(t testing.TB, before int) {
 	t.Helper()
+	limit := 64 << 20
 	if raceDetector {
 		limit *= 8
 	}
-	if got := s.residentMemory(t) >> 20; got > limit {
-		t.Errorf("the server has %d MiB of memory, want at most %d", got, limit)
+	if now, ok := s.memory(t); ok && now-before > limit {
+		t.Errorf("The memory of the server has grown from %d to %d MiB; at most %d MiB more are expected.", before>>20, now>>20, limit>>20)
 	}
-}
-
-// connect returns a connection to the server, closed at the end of the test.
-func (s *service) connect(t testing.TB) *net.TCPConn {
-	t.Helper()
-	conn, err := net.DialTimeout("tcp", s.address, patience)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
-	return conn.(*net.TCPConn)
-}
-
-// serveOne is a client that asks one question and leaves. It returns when the
-// server has closed the connection.
-func (s *service) serveOne(t testing.TB) {
-	t.Helper()
-	conn := s.connect(t)
-	defer conn.Close()
-	ask(t, conn)
-	conn.CloseWrite()
-	if rest, err := io.ReadAll(conn); len(rest) > 0 || err != nil {
-		t.Fatalf("after the client closed its side: read %q, %v; want the end", rest, err)
-	}
-}
-
-func send(t testing.TB, conn net.Conn, data string) {
-	t.Helper()
-	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := io.WriteString(conn, data); err != nil {
-		t.Fatalf("sending %.60q: %v", data, err)
-	}
-}
-
-func expect(t testing.TB, conn net.Conn, want string) {
-	t.Helper()
-	conn.SetDeadline(time.Now().Add(patience))
-	got := make([]byte, len(want))
-	if n, err := io.ReadFull(conn, got); string(got[:n]) != want {
-		t.Fatalf("read %.200q, %v; want %.200q", got[:n], err, want)
-	}
-}
-
-// expectNothing fails if the server sends anything, or closes, for a while.
-func expectNothing(t testing.TB, conn net.Conn) {
-	t.Helper()
-	conn.SetReadDeadline(time.Now().Add(quiet))
-	n, err := conn.Read(make([]byte, 1))
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Fatalf("read %d bytes, %v; want nothing yet", n, err)
-	}
-}
-
-const question, answer, unknown = "Simple is better than?", "Complex.", "Error: unknown aphorism."
-
-func ask(t testing.TB, conn net.Conn) {
-	t.Helper()
-	send(t, conn, question)
-	expect(t, conn, answer)
-}
-
-// reset ends a connection at once, and all that is on its way is lost.
-func reset(conn *net.TCPConn) {
-	conn.SetLinger(0)
-	conn.Close()
-}
-
-// Run runs the program to its end, with stdin, which may be nil, and arguments.
-// It returns what the program printed, what is in its log file, and its status.
-func Run(t testing.TB, stdin *os.File, args ...string) (stdout, stderr, logFile string, status int) {
-	t.Helper()
-	return Server{}.run(t, stdin, args...)
-}
-
-func (server Server) run(t testing.TB, stdin *os.File, args ...string) (stdout, stderr, logFile string, status int) {
-	t.Helper()
-	path := t.TempDir() + "/zen.log"
-	s := &service{server: server, options: options{environment: []string{logVariable + "=" + path}}}
-	command := s.program(args...)
-	var out, errs bytes.Buffer
-	command.Stdout, command.Stderr = &out, &errs
-	if stdin != nil {
-		command.Stdin = stdin
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	watchdog := time.AfterFunc(patience, func() { command.Process.Kill() })
-	command.Wait()
-	if !watchdog.Stop() {
-		t.Fatalf("%s %q does not end", programName(), args)
-	}
-	lines, _ := os.ReadFile(path)
-	return out.String(), errs.String(), string(lines), command.ProcessState.ExitCode()
 }
 
 // A lineLog keeps what is written to it, for a test to wait for.
@@ -412,25 +408,26 @@ func (l *lineLog) read() (string, chan struct{}) {
 }
 
 // await waits until the log has a line that matches, and returns the submatches.
-func (l *lineLog) await(t testing.TB, pattern string) []string {
+func (s *service) await(t testing.TB, pattern string) []string {
 	t.Helper()
-	return l.awaitTimes(t, 1, pattern)
+	return s.awaitTimes(t, 1, pattern)
 }
 
 // awaitTimes waits until n lines match, and returns the submatches of the last.
-func (l *lineLog) awaitTimes(t testing.TB, n int, pattern string) []string {
+// Only a log in which nothing changes ends the wait.
+func (s *service) awaitTimes(t testing.TB, n int, pattern string) []string {
 	t.Helper()
 	expression := regexp.MustCompile("(?m)" + pattern)
-	timeout := time.After(patience)
 	for {
-		text, changed := l.read()
-		if matches := expression.FindAllStringSubmatch(text, n); len(matches) == n {
+		text, changed := s.log.read()
+		matches := expression.FindAllStringSubmatch(text, n)
+		if len(matches) == n {
 			return matches[n-1]
 		}
 		select {
 		case <-changed:
-		case <-timeout:
-			t.Fatalf("the log does not say %q (%d times):\n%.2000s", pattern, n, text)
+		case <-time.After(s.patience):
+			t.Fatalf("The log should have %d lines that match %s; it has %d, and nothing was logged for %v.", n, pattern, len(matches), s.patience)
 		}
 	}
 }

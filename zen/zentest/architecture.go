@@ -1,0 +1,193 @@
+package zentest
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+var atOnce = rule{
+	name:    "AtOnce",
+	promise: "The server serves as many clients at once as its architecture allows. One more waits until a client leaves.",
+	mend:    "does the server serve a limited number of clients at once, as a server with one thread or a pool of them? Then say how many: -at-once 4. Without the flag any number is expected.",
+	check: func(t testing.TB, server Server) {
+		s := start(t, server, options{})
+		var held []*client
+		for i := range server.some(50) {
+			c := s.connect(t)
+			c.name = fmt.Sprintf("Client number %d of %d that are connected at the same time", i+1, server.some(50))
+			c.ask()
+			held = append(held, c)
+		}
+		for _, c := range held {
+			c.ask()
+		}
+		if server.AtOnce == 0 {
+			return
+		}
+		extra := s.connect(t)
+		extra.name = fmt.Sprintf("While as many clients as the server serves at once (%d) are connected, one more", server.AtOnce)
+		extra.send(question)
+		for range 3 {
+			extra.expectNothing()
+		}
+		held[len(held)/2].Close()
+		extra.did("saw another client leave")
+		extra.expect(answer)
+	},
+}
+
+var thinkingTime = rule{
+	name:    "ThinkingTime",
+	promise: "The server thinks for as many clients at once as its architecture allows.",
+	mend:    "compare Thinking in its main_test.go with its architecture.",
+	applies: Server.ours,
+	check: func(t testing.TB, server Server) {
+		clients, atOnce := 6, 6
+		if server.Thinking > 0 {
+			clients, atOnce = server.Thinking+1, server.Thinking
+		}
+		var took []time.Duration
+		for thinking := time.Second / 4; thinking < 10*time.Second; thinking *= 4 { // a slow machine needs more
+			took = timeClients(t, server, clients, thinking)
+			for i, d := range took {
+				if turns := time.Duration(1 + i/atOnce); d < turns*thinking {
+					t.Fatalf("With %v for an answer, %d clients that ask at once are answered after %v: it thinks for more than %d at once.", thinking, clients, took, atOnce)
+				}
+			}
+			if took[atOnce-1] < 2*thinking {
+				return
+			}
+		}
+		t.Fatalf("With 4s for an answer, %d clients that ask at once are answered after %v: it thinks for fewer than %d at once.", clients, took, atOnce)
+	},
+}
+
+// startThinking starts a server of this repository that thinks so long about each
+// question.
+func startThinking(t testing.TB, server Server, thinking time.Duration) *service {
+	t.Helper()
+	if server.Inetd != "" { // the program has no flags
+		return start(t, server, options{environment: []string{thinkingVariable + "=" + thinking.String()}})
+	}
+	return start(t, server, options{thinking: thinking})
+}
+
+// timeClients lets clients ask a question at the same time, and returns when the
+// first has its answer, the second, and so on.
+func timeClients(t testing.TB, server Server, clients int, thinking time.Duration) (took []time.Duration) {
+	s := startThinking(t, server, thinking)
+	defer s.stop(t)
+	answered := make(chan time.Duration, clients)
+	begin := time.Now()
+	for range clients {
+		c := s.connect(t)
+		c.send(question)
+		go func() {
+			defer c.Close()
+			defer func() { answered <- time.Since(begin) }()
+			c.expect(answer)
+		}()
+	}
+	for range clients {
+		took = append(took, <-answered)
+	}
+	return took
+}
+
+// A picture shows what six clients see of a server: each asks a question, is
+// silent for a while, asks once more, and leaves. Time is in ticks.
+const (
+	pictureClients = "ABCDEF"
+	answerTicks    = 1 // how long the server thinks
+	silentTicks    = 6 // between the answer and the next question
+)
+
+var whoWaits = rule{
+	name:    "WhoWaits",
+	promise: "The README's picture is what happens.",
+	mend:    "compare the picture with that in README.md.",
+	applies: Server.ours,
+	check: func(t testing.TB, server Server) {
+		readme, err := os.ReadFile("../README.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := pictures(string(readme))[programName()]
+		var picture string
+		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 2 { // a slow machine needs longer ticks
+			picture = draw(t, server, tick)
+			if want == "" || picture == want {
+				t.Logf("%s, a tick is %v:\n%s", programName(), tick, picture)
+				return
+			}
+		}
+		t.Fatalf("README.md has of %s the picture\n%s\nThis happens:\n%s", programName(), want, picture)
+	},
+}
+
+// pictures returns the pictures in readme by the programs whose names stand above
+// them.
+func pictures(readme string) map[string]string {
+	found := map[string]string{}
+	for _, block := range strings.Split(readme, "```\n") {
+		names, picture, _ := strings.Cut(block, "\n")
+		if !strings.HasPrefix(picture, "A  ") {
+			continue
+		}
+		for _, name := range strings.Split(names, ", ") {
+			found[name] = picture
+		}
+	}
+	return found
+}
+
+// draw returns the picture, a line for each client:
+//
+//	.  waits while the server does something else
+//	A  waits while the server thinks about A's question
+//	-  is silent
+//	|  leaves
+func draw(t testing.TB, server Server, tick time.Duration) string {
+	s := startThinking(t, server, answerTicks*tick)
+	defer s.stop(t)
+	lines := make([]chan string, len(pictureClients))
+	begin := time.Now()
+	for i, letter := range pictureClients {
+		c := s.connect(t)
+		c.send(question)
+		lines[i] = make(chan string, 1)
+		go func() {
+			var line strings.Builder
+			// until adds what happens up to now, the last of it answering.
+			until := func(now time.Time, symbol string, atLast int) {
+				ticks := int((now.Sub(begin) + tick/2) / tick)
+				for line.Len() < ticks-atLast {
+					line.WriteString(symbol)
+				}
+				line.WriteString(strings.Repeat(string(letter), atLast))
+			}
+			for turn := range 2 {
+				if turn > 0 {
+					time.Sleep(silentTicks * tick)
+					until(time.Now(), "-", 0)
+					c.tryToSend(question)
+				}
+				if n, err := io.ReadFull(c, make([]byte, len(answer))); err != nil {
+					t.Errorf("client %c read %d bytes%s", letter, n, c.then(err))
+				}
+				until(time.Now(), ".", answerTicks)
+			}
+			c.Close()
+			lines[i] <- line.String() + "|"
+		}()
+	}
+	var picture strings.Builder
+	for i, letter := range pictureClients {
+		fmt.Fprintf(&picture, "%c  %s\n", letter, <-lines[i])
+	}
+	return picture.String()
+}

@@ -1,0 +1,139 @@
+package zentest
+
+import (
+	"os"
+	"regexp"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"fopnp/chapter07/zen"
+)
+
+var signals = rule{
+	name:    "Signals",
+	promise: "Signals that do not concern the server change nothing.",
+	mend:    "do not end by SIGURG or SIGWINCH, and repeat a call that returns EINTR.",
+	check: func(t testing.TB, server Server) {
+		if len(harmless) == 0 {
+			t.Skip("SKIPPED on Windows: there are no such signals")
+		}
+		s := start(t, server, options{})
+		c := s.connect(t)
+		c.name = "While SIGURG and SIGWINCH reach the server, a client"
+		for range 100 {
+			for _, signal := range harmless {
+				s.signal(signal)
+			}
+			c.ask()
+		}
+		c.expectNothing()
+	},
+}
+
+var stop = rule{
+	name:    "Stop",
+	promise: "A server that is stopped or killed leaves its port to the next one.",
+	mend:    "end by SIGTERM. Set SO_REUSEADDR on the listening socket, or the port is taken for a minute after the server has ended.",
+	applies: listens,
+	check: func(t testing.TB, server Server) {
+		ends := []os.Signal{os.Kill}
+		if runtime.GOOS != "windows" {
+			ends = append(ends, syscall.SIGTERM)
+		}
+		for _, signal := range ends {
+			s := start(t, server, options{})
+			c := s.connect(t)
+			c.ask()
+			s.end(t, signal)
+			c.did("saw the server end by the signal %v", signal)
+			c.expectHangUp()
+			start(t, server, options{address: s.address}).serveOne(t)
+		}
+	},
+}
+
+// What the system says of a broken connection differs.
+const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
+
+var logLines = rule{
+	name:    "Log",
+	promise: "Every client leaves the same two lines in the log of every server, and cannot forge one.",
+	mend:    "call NewConversation for each client, and End once.",
+	applies: Server.ours,
+	check: func(t testing.TB, server Server) {
+		s := start(t, server, options{})
+		text, _ := s.log.read()
+		lines := strings.Count(text, "\n") // Listening
+		for _, row := range []struct {
+			leave func(c *client)
+			want  string
+		}{
+			{func(c *client) { c.ask(); c.Close() }, `Client socket to CLIENT has closed`},
+			{func(c *client) { c.Close() }, `Client socket to CLIENT has closed`},
+			{func(c *client) { c.send(question + "Beau"); c.closeSide() },
+				`Client CLIENT error: received "Beau" then socket closed`},
+			{func(c *client) {
+				c.send("\nListening at 6.6.6.6:1\r\n\x1b[2J\xff" + strings.Repeat("x", 100))
+				c.closeSide()
+			}, `Client CLIENT error: received "\\nListening at 6\.6\.6\.6:1\\r\\n\\x1b\[2J\\xffx{10}" then socket closed`},
+			{func(c *client) { c.send(strings.Repeat("x", zen.MaxQuestion+1)) },
+				`Client CLIENT error: question longer than 4096 bytes`},
+			{func(c *client) { c.ask(); c.send("Beau"); c.reset() }, `Client CLIENT error: ` + broken},
+			{func(c *client) { c.fill(); c.reset() }, `Client CLIENT error: ` + broken},
+		} {
+			c := s.connect(t)
+			address := regexp.QuoteMeta(c.LocalAddr().String())
+			s.await(t, "^Accepted connection from "+address+"$")
+			row.leave(c)
+			s.await(t, "^"+strings.ReplaceAll(row.want, "CLIENT", address)+"$")
+			c.Close()
+			if text, _ := s.log.read(); strings.Count(text, "\n") != lines+2 {
+				t.Fatalf("The log should have 2 more lines than %d:\n%s", lines, text)
+			}
+			lines += 2
+		}
+	},
+}
+
+var logReaderLeaves = rule{
+	name:    "LogReaderLeaves",
+	promise: "When the reader of its log has left, the server goes on.",
+	mend:    "a write to a pipe that nobody reads raises SIGPIPE, which ends a process. Ignore that signal, and ignore the error of the write.",
+	applies: listens,
+	check: func(t testing.TB, server Server) {
+		s := start(t, server, options{leaving: true})
+		s.leave.Close()
+		for range 5 {
+			s.serveOne(t)
+			c := s.connect(t)
+			c.send("Beau")
+			c.reset()
+		}
+	},
+}
+
+var permanentError = rule{
+	name:    "PermanentError",
+	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
+	mend:    "retry only an error of accept that can pass.",
+	applies: func(s Server) bool { return s.ours() && inOneProcess(s) },
+	check: func(t testing.TB, server Server) {
+		if runtime.GOOS != "linux" {
+			t.Skip("SKIPPED: only Linux lets a program destroy a socket that listens")
+		}
+		s := start(t, server, options{environment: []string{destroyVariable + "=^Accepted"}})
+		c := s.connect(t)
+		s.await(t, `^Accepted`) // inetd has started the program
+		running := s.running()
+		c.Close() // srv_single accepts again only then
+		s.expectEnd(t, running, 1)
+		const why = `^accept.*invalid argument$`
+		s.await(t, why)
+		text, _ := s.log.read()
+		if n := len(regexp.MustCompile("(?m)"+why).FindAllString(text, -1)); n != 1 || strings.Contains(text, "retrying") {
+			t.Errorf("The log should say why once, and nothing of retrying:\n%s", text)
+		}
+	},
+}
