@@ -118,7 +118,7 @@ var whoWaits = rule{
 		}
 		want := pictures(string(readme))[programName()]
 		var picture string
-		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 2 { // a slow machine needs longer ticks
+		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 4 { // a slow machine needs longer ticks
 			picture = draw(t, server, tick)
 			if want == "" || picture == want {
 				t.Logf("%s, a tick is %v:\n%s", programName(), tick, picture)
