@@ -106,11 +106,15 @@ var logReaderLeaves = rule{
 		s := start(t, server, options{leaving: true})
 		s.leave.Close()
 		for range 5 {
-			s.serveOne(t)
 			c := s.connect(t)
-			c.send("Beau")
+			c.name = "When nobody reads what the server prints, a client"
+			c.ask()
+			c.Close()
+			c = s.connect(t)
+			c.tryToSend("Beau")
 			c.reset()
 		}
+		s.serveOne(t)
 	},
 }
 
