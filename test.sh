@@ -155,9 +155,11 @@ started() { logged "$TMPDIR/log" 1 "$1" || ! kill -0 "$server" 2>/dev/null; }
 # logged FILE N PATTERN: whether N lines match, or more.
 logged() { [ "$(grep -c -e "$3" "$1")" -ge "$2" ]; }
 
+ask() { "$programs/client" -p "$1" 127.0.0.1 >"$TMPDIR/answers"; }
+
 # answers PORT: whether the client gets its three answers.
 answers() {
-	run 60 "$programs/client" -p "$1" 127.0.0.1 >"$TMPDIR/answers" || return
+	run 60 ask "$1" || return
 	cat "$TMPDIR/answers"
 	[ "$(sort "$TMPDIR/answers")" = '"Beautiful is better than?" "Ugly."
 "Explicit is better than?" "Implicit."
