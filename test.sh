@@ -206,8 +206,7 @@ under_inetd() {
 		within 60 logged "$programs/zen.log" 1 '^Waited 8 seconds' && answers "$port" && served 5
 	status=$?
 	end_server
-	[ "$status" -eq 0 ] || cat "$TMPDIR/log"
-	cat "$programs/zen.log"
+	cat "$TMPDIR/log" "$programs/zen.log"
 	return "$status"
 }
 
@@ -228,8 +227,7 @@ under_systemd() {
 		answers "$port" && answers "$port" && served 2
 	status=$?
 	end_server
-	[ "$status" -eq 0 ] || cat "$TMPDIR/log"
-	cat "$programs/zen.log"
+	cat "$TMPDIR/log" "$programs/zen.log"
 	return "$status"
 }
 
