@@ -58,10 +58,10 @@ func TestPrinted(t *testing.T) {
 		{[]string{"-beside", "silent", "-beside", "silent"}, `silent  -{12,}\|\nsilent  -{12,}\|\nA       [.A-]+\|\nB       (.*\n){5}`},
 	} {
 		args := append([]string{"127.0.0.1", "-think", "100ms", "-p", serve(t, answers)}, test.args...)
-		stdout, stderr, _, status := zentest.Run(t, nil, args...)
+		run := zentest.Run(t, nil, args...)
 		want := `^Each column is a tick of 100ms\.\n(.  .*\n){5}\n` + test.want + `$`
-		if !regexp.MustCompile(want).MatchString(stdout) || stderr != "" || status != 0 {
-			t.Errorf("%q: status %d, standard output\n%sstandard error\n%swant %s", args, status, stdout, stderr, want)
+		if !regexp.MustCompile(want).MatchString(run.Stdout) || run.Stderr != "" || run.Status != 0 {
+			t.Errorf("%q: status %d, standard output\n%sstandard error\n%swant %s", args, run.Status, run.Stdout, run.Stderr, want)
 		}
 	}
 }
@@ -73,12 +73,12 @@ func TestError(t *testing.T) {
 		io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n")
 		io.Copy(io.Discard, conn)
 	})
-	stdout, stderr, _, status := zentest.Run(t, nil, "127.0.0.1", "-p", port)
-	if !strings.HasSuffix(stdout, "!\n") || strings.Count(stdout, "!\n") != 6 || status != 1 {
-		t.Errorf("status %d\n%s", status, stdout)
+	run := zentest.Run(t, nil, "127.0.0.1", "-p", port)
+	if !strings.HasSuffix(run.Stdout, "!\n") || strings.Count(run.Stdout, "!\n") != 6 || run.Status != 1 {
+		t.Errorf("status %d\n%s", run.Status, run.Stdout)
 	}
-	if want := regexp.MustCompile(`^[A-F]: expected "Complex\.", got "SSH-2\.0-"\n$`); !want.MatchString(stderr) {
-		t.Errorf("standard error %q, want %v", stderr, want)
+	if want := regexp.MustCompile(`^[A-F]: expected "Complex\.", got "SSH-2\.0-"\n$`); !want.MatchString(run.Stderr) {
+		t.Errorf("standard error %q, want %v", run.Stderr, want)
 	}
 }
 
@@ -91,9 +91,9 @@ func TestCommandLine(t *testing.T) {
 		{"-think", "0", `expected a tick longer than 0, got -think 0s`},
 		{"-think", "-1s", `expected a tick longer than 0, got -think -1s`},
 	} {
-		stdout, stderr, _, status := zentest.Run(t, nil, "localhost", test.flag, test.value)
-		if stdout != "" || !strings.HasPrefix(stderr, test.line+"\nusage: watch [flags] host\n") || status != 2 {
-			t.Errorf("%s %q: status %d\n%s%s", test.flag, test.value, status, stdout, stderr)
+		run := zentest.Run(t, nil, "localhost", test.flag, test.value)
+		if run.Stdout != "" || !strings.HasPrefix(run.Stderr, test.line+"\nusage: watch [flags] host\n") || run.Status != 2 {
+			t.Errorf("%s %q: status %d\n%s%s", test.flag, test.value, run.Status, run.Stdout, run.Stderr)
 		}
 	}
 }
