@@ -3,6 +3,7 @@ package zentest
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,38 +19,30 @@ import (
 	"fopnp/chapter07/zen"
 )
 
-// Benchmark measures the server, and prints a row for each of the README's two
-// tables, in Markdown. All figures are the server's own: the clients are not
-// counted. Only Linux tells them, and a figure that does not apply is "–".
+// Benchmark measures the server, and prints one row of a table in Markdown;
+// zen/measure prints the tables for all servers. All figures are the server's own:
+// the clients are not counted. Only Linux tells them, and a figure that does not
+// apply is "–". The columns are
 //
-// BenchmarkServer/CPU prints the processor time for each question in
-// microseconds: with 1, 4, 16 and 256 clients that each ask, wait for the answer
-// and ask again; and with one such client beside 5,000 silent ones.
-//
-// BenchmarkServer/Counts prints what the server needs for each question of 16
-// clients: reads, writes, and context switches because it waits; for each silent
-// client: the bytes of memory, new, and after a burst of questions; its threads;
-// and how long a client waits for an answer beside 16 that flood the server, in
-// the median and at worst, in milliseconds.
+//   - processor time in microseconds for each question: of 4, 16 and 256 clients that
+//     each ask, wait for the answer and ask again, and of 16 beside 5,000 silent ones;
+//   - reads, writes, and context switches because the server waits, for each question
+//     of 16 clients;
+//   - bytes of memory for each silent client: new, after half a question, and after a
+//     burst of 4,096 questions; and the server's threads with these clients;
+//   - beside 16 clients that flood the server: how long another waits for an answer, in
+//     the median and at worst, in milliseconds, and how many processors are busy.
 func Benchmark(b *testing.B, server Server) {
 	if runtime.GOOS != "linux" {
 		b.Skip("SKIPPED: only Linux tells the figures")
 	}
-	b.Run("CPU", func(b *testing.B) {
-		row := []string{programName()}
-		for _, clients := range []int{1, 4, 16, 256} {
-			row = append(row, processorTime(b, server, clients, 0))
-		}
-		printRow(b, append(row, processorTime(b, server, 1, 5000)))
-	})
-	b.Run("Counts", func(b *testing.B) {
-		row := append([]string{programName()}, countCalls(b, server)...)
-		row = append(row, measureMemory(b, server)...)
-		printRow(b, append(row, measureWaits(b, server)...))
-	})
-}
-
-func printRow(b *testing.B, row []string) {
+	row := []string{programName(), processorTime(b, server, 4)}
+	row = append(row, countCalls(b, server)...)
+	row = slices.Insert(row, 3, processorTime(b, server, 256))
+	silent := measureSilent(b, server)
+	row = slices.Insert(row, 4, silent[0])
+	row = append(row, silent[1:]...)
+	row = append(row, measureFlood(b, server)...)
 	fmt.Printf("| %s |\n", strings.Join(row, " | "))
 	b.ReportMetric(0, "ns/op")
 }
@@ -69,14 +62,16 @@ func twoDigits(x float64) string {
 }
 
 // askAndWait lets clients ask, wait for the answer and ask again for a while. It
-// returns by how much the result of measure grew for each question.
-func askAndWait(b *testing.B, s *service, clients int, measure func() float64) (perQuestion float64) {
+// returns by how much the result of each function grew for each question.
+func askAndWait(b *testing.B, s *service, clients int, measure ...func() float64) (perQuestion []float64) {
 	var asked atomic.Int64
 	var stopped atomic.Bool
 	var all sync.WaitGroup
 	for range clients {
-		conn := s.connect(b)
-		conn.ask()
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			b.Fatal(err)
+		}
 		all.Add(1)
 		go func() {
 			defer all.Done()
@@ -93,34 +88,32 @@ func askAndWait(b *testing.B, s *service, clients int, measure func() float64) (
 		}()
 	}
 	time.Sleep(200 * time.Millisecond) // all run
-	before, begin := measure(), asked.Load()
+	begin := asked.Load()
+	for _, f := range measure {
+		perQuestion = append(perQuestion, -f())
+	}
 	time.Sleep(2 * time.Second)
-	after, end := measure(), asked.Load()
+	questions := float64(asked.Load() - begin)
+	for i, f := range measure {
+		perQuestion[i] = (perQuestion[i] + f()) / questions
+	}
 	stopped.Store(true)
 	all.Wait()
-	return (after - before) / float64(end-begin)
+	return perQuestion
 }
 
-// fits reports whether a measurement with so many clients applies.
-func (s Server) fits(asking, silent int) bool {
-	return s.atLeast(asking+silent) && (s.Inetd != "nowait" || silent == 0)
-}
-
-func processorTime(b *testing.B, server Server, clients, silent int) string {
-	if !server.fits(clients, silent) {
+func processorTime(b *testing.B, server Server, clients int) string {
+	if !server.atLeast(clients) {
 		return missing
 	}
 	s := start(b, server, options{})
 	defer s.stop(b)
-	for range silent {
-		s.connect(b)
-	}
-	if silent > 0 {
-		s.awaitTimes(b, silent, "^Accepted connection from ")
-	}
-	return twoDigits(askAndWait(b, s, clients, func() float64 {
-		return s.sum("task/*/schedstat", `^(\d+)`) / 1000 // nanoseconds on a processor
-	}))
+	return twoDigits(askAndWait(b, s, clients, s.processorTime)[0])
+}
+
+// processorTime returns how long the server has run, in microseconds.
+func (s *service) processorTime() float64 {
+	return s.sum("task/*/schedstat", `^(\d+)`) / 1000
 }
 
 // sum adds up a number that files under /proc tell of every process of the
@@ -142,53 +135,70 @@ func (s *service) sum(files, pattern string) (total float64) {
 	return total
 }
 
+// countCalls returns the processor time for each question of 16 clients, and what
+// the server calls for it.
 func countCalls(b *testing.B, server Server) (row []string) {
-	for _, count := range []struct{ files, pattern string }{
-		{"io", `^syscr: (\d+)`},
-		{"io", `^syscw: (\d+)`},
-		{"task/*/status", `^voluntary_ctxt_switches:\s(\d+)`},
-	} {
-		s := start(b, server, options{})
-		n := askAndWait(b, s, server.some(16), func() float64 { return s.sum(count.files, count.pattern) })
-		row = append(row, fmt.Sprintf("%.2f", n))
-		s.stop(b)
+	s := start(b, server, options{})
+	defer s.stop(b)
+	figures := askAndWait(b, s, server.some(16), s.processorTime,
+		func() float64 { return s.sum("io", `^syscr: (\d+)`) },
+		func() float64 { return s.sum("io", `^syscw: (\d+)`) },
+		func() float64 { return s.sum("task/*/status", `^voluntary_ctxt_switches:\s(\d+)`) })
+	row = append(row, missing)
+	if server.atLeast(16) {
+		row[0] = twoDigits(figures[0])
+	}
+	for _, figure := range figures[1:] {
+		row = append(row, fmt.Sprintf("%.2f", figure))
 	}
 	return row
 }
 
-func measureMemory(b *testing.B, server Server) (row []string) {
-	memory := func(s *service) float64 { return s.sum("smaps_rollup", `^Pss:\s*(\d+) kB`) * 1024 }
+// measureSilent measures the server with silent clients.
+func measureSilent(b *testing.B, server Server) (row []string) {
 	s := start(b, server, options{})
 	defer s.stop(b)
-	clients := server.some(1000)
-	before := memory(s)
-	burst := strings.Repeat("?", zen.MaxQuestion)
-	var held []io.ReadWriter
+	clients := server.some(5000)
+	memory := func() float64 { return s.sum("smaps_rollup", `^Pss:\s*(\d+) kB`) * 1024 }
+	before := memory()
+	var held []net.Conn
 	for range clients {
-		conn := s.connect(b)
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
 		held = append(held, conn)
 	}
 	s.awaitTimes(b, clients, "^Accepted connection from ")
-	created, threads := memory(s), s.sum("status", `^Threads:\s*(\d+)`)
+	each := func() string {
+		if !server.atLeast(100) {
+			return missing // too few to measure
+		}
+		return twoDigits((memory() - before) / float64(clients))
+	}
+	created, threads := each(), twoDigits(s.sum("status", `^Threads:\s*(\d+)`))
+	time16 := missing
+	if unlimited(server) {
+		time16 = twoDigits(askAndWait(b, s, 16, s.processorTime)[0])
+	}
 	for _, conn := range held {
-		io.WriteString(conn, strings.Repeat("x", zen.MaxQuestion-1))
-		time.Sleep(100 * time.Microsecond) // most often two reads
-		io.WriteString(conn, "?")
-		io.ReadFull(conn, make([]byte, len(unknown)))
-		io.WriteString(conn, burst)
-		io.ReadFull(conn, make([]byte, len(burst)*len(unknown)))
+		io.WriteString(conn, "x")
 	}
-	after := memory(s)
-	if !server.atLeast(100) { // too few to measure
-		return []string{missing, missing, twoDigits(threads)}
+	time.Sleep(time.Second) // nothing tells that the server has read it
+	half := each()
+	const burst = zen.MaxQuestion
+	for _, conn := range held {
+		io.WriteString(conn, strings.Repeat("?", burst))
+		io.ReadFull(conn, make([]byte, burst*len(unknown)))
 	}
-	each := func(total float64) string { return twoDigits((total - before) / float64(clients)) }
-	return []string{each(created), each(after), twoDigits(threads)}
+	return []string{time16, created, half, each(), threads}
 }
 
-func measureWaits(b *testing.B, server Server) (row []string) {
-	if !server.fits(17, 0) {
-		return []string{missing, missing}
+// measureFlood measures the server beside clients that flood it.
+func measureFlood(b *testing.B, server Server) (row []string) {
+	if !server.atLeast(17) {
+		return []string{missing, missing, missing}
 	}
 	s := start(b, server, options{})
 	defer s.stop(b)
@@ -196,7 +206,11 @@ func measureWaits(b *testing.B, server Server) (row []string) {
 	polite.ask()
 	chunk := strings.Repeat(question, 3000)
 	for range 16 {
-		conn := s.connect(b)
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer conn.Close()
 		go func() {
 			for {
 				if _, err := io.WriteString(conn, chunk); err != nil {
@@ -208,13 +222,15 @@ func measureWaits(b *testing.B, server Server) (row []string) {
 	}
 	time.Sleep(time.Second) // the flood has begun
 	var waits []time.Duration
+	used, flooded := s.processorTime(), time.Now()
 	for range 200 {
 		begin := time.Now()
 		polite.ask()
 		waits = append(waits, time.Since(begin))
 		time.Sleep(10 * time.Millisecond)
 	}
+	busy := (s.processorTime() - used) / float64(time.Since(flooded).Microseconds())
 	slices.Sort(waits)
 	milliseconds := func(d time.Duration) string { return twoDigits(d.Seconds() * 1000) }
-	return []string{milliseconds(waits[len(waits)/2]), milliseconds(waits[len(waits)-1])}
+	return []string{milliseconds(waits[len(waits)/2]), milliseconds(waits[len(waits)-1]), fmt.Sprintf("%.1f", busy)}
 }
