@@ -70,6 +70,10 @@ func main() {
 		if err != nil {
 			log.Fatalf("%s: %v", program, err)
 		}
-		fmt.Printf("%s\n%s\n", filepath.Base(program), stacks.Picture(dump))
+		name := filepath.Base(program)
+		for line := range strings.Lines(stacks.Picture(dump)) {
+			fmt.Printf("%-12s  %s", name, line)
+			name = ""
+		}
 	}
 }

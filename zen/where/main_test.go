@@ -67,9 +67,9 @@ func program(t *testing.T, name string) string {
 func TestRun(t *testing.T) {
 	const conversation = "HandleConversation > handleRequest\n"
 	for name, want := range map[string]string{
-		"server":  "1 IO wait  main > TestMain > AcceptConnectionsForever > " + conversation,
-		"in_zen1": "3 IO wait  main > TestMain > " + conversation,
-		"in_zen2": "1 IO wait  main > TestMain > AcceptConnectionsForever > " + conversation,
+		"server":  "1 IO wait       main > TestMain > AcceptConnectionsForever > " + conversation,
+		"in_zen1": "3 IO wait       main > TestMain > " + conversation,
+		"in_zen2": "1 IO wait       main > TestMain > AcceptConnectionsForever > " + conversation,
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := program(t, name)
@@ -125,8 +125,8 @@ func TestFilter(t *testing.T) {
 	for input, want := range map[string]string{
 		"":                             "",
 		"one\ntwo":                     "one\ntwo",
-		"Listening at [::]:1\n" + dump: "Listening at [::]:1\n\n1 IO wait  main\n",
-		dump:                           "\n1 IO wait  main\n",
+		"Listening at [::]:1\n" + dump: "Listening at [::]:1\n\n1 IO wait       main\n",
+		dump:                           "\n1 IO wait       main\n",
 	} {
 		var output strings.Builder
 		if err := filter(&output, strings.NewReader(input)); err != nil || output.String() != want {

@@ -34,17 +34,15 @@ func Picture(dump string) string {
 		}
 	}
 	var places []place
-	width := 0
 	for p := range count {
 		places = append(places, p)
-		width = max(width, len(p.state))
 	}
 	slices.SortFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.path, b.path), cmp.Compare(a.state, b.state))
 	})
 	var picture strings.Builder
 	for _, p := range places {
-		fmt.Fprintf(&picture, "%d %-*s  %s\n", count[p], width, p.state, p.path)
+		fmt.Fprintf(&picture, "%d %-12s  %s\n", count[p], p.state, p.path)
 	}
 	return picture.String()
 }

@@ -10,7 +10,7 @@ import (
 func TestRecorded(t *testing.T) {
 	for program, want := range map[string]string{
 		"srv_single": `
-1 IO wait  main > AcceptConnectionsForever > HandleConversation > handleRequest
+1 IO wait       main > AcceptConnectionsForever > HandleConversation > handleRequest
 `,
 		"srv_threaded": `
 1 chan receive  main > serve
@@ -18,21 +18,21 @@ func TestRecorded(t *testing.T) {
 1 IO wait       serve > AcceptConnectionsForever > Listener.Accept
 `,
 		"srv_legacy": `
-1 IO wait  main > socketserver.Serve > Listener.Accept
-3 IO wait  socketserver.process > handle > HandleConversation > handleRequest
+1 IO wait       main > socketserver.Serve > Listener.Accept
+3 IO wait       socketserver.process > handle > HandleConversation > handleRequest
 `,
 		"srv_async": `
-1 syscall  main > serve > poll.Poller.wait
+1 syscall       main > serve > poll.Poller.wait
 `,
 		"srv_asyncio1": `
-1 syscall  main > asyncio.Serve > poll.Poller.wait
+1 syscall       main > asyncio.Serve > poll.Poller.wait
 `,
 		"srv_asyncio2": `
-1 syscall    main > asyncio.Serve > poll.Poller.wait
-3 coroutine  stream.ConnectionMade > HandleConversation > handleRequest > stream.Read
+1 syscall       main > asyncio.Serve > poll.Poller.wait
+3 coroutine     stream.ConnectionMade > HandleConversation > handleRequest > stream.Read
 `,
 		"srv_asyncore": `
-1 syscall  main > asyncore.Loop > poll.Poller.wait
+1 syscall       main > asyncore.Loop > poll.Poller.wait
 `,
 	} {
 		dump, err := os.ReadFile("testdata/" + program + ".txt")
@@ -53,7 +53,7 @@ func TestForms(t *testing.T) {
 		"SIGQUIT: quit\n\nrax    0x0\nexit status 2\n": "",
 		// The time is cut, and a number of processes make one picture.
 		"goroutine 1 [IO wait, 2 minutes]:\nmain.main()\n\t/x/main.go:3 +0x5\n\n" +
-			"goroutine 1 gp=0x1 m=nil [IO wait, locked to thread]:\nmain.main()\n\t/x/main.go:3 +0x5\n": "2 IO wait  main\n",
+			"goroutine 1 gp=0x1 m=nil [IO wait, locked to thread]:\nmain.main()\n\t/x/main.go:3 +0x5\n": "2 IO wait       main\n",
 		// No function of ours, and one that is only in the line of who started it.
 		"goroutine 7 [select]:\nnet/http.serve(...)\n\t/x/a.go:1\ncreated by main.main in goroutine 1\n\t/x/main.go:3 +0x5\n": "",
 		// A closure that the compiler has not moved into its caller, a generic type, a
