@@ -2,11 +2,12 @@ package zentest
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"fopnp/chapter07/zen/watch/picture"
 )
 
 var atOnce = rule{
@@ -98,14 +99,6 @@ func timeClients(t testing.TB, server Server, clients int, thinking time.Duratio
 	return took
 }
 
-// A picture shows what six clients see of a server: each asks a question, is
-// silent for a while, asks once more, and leaves. Time is in ticks.
-const (
-	pictureClients = "ABCDEF"
-	answerTicks    = 1 // how long the server thinks
-	silentTicks    = 6 // between the answer and the next question
-)
-
 var whoWaits = rule{
 	name:    "WhoWaits",
 	promise: "The README's picture is what happens.",
@@ -117,15 +110,15 @@ var whoWaits = rule{
 			t.Fatal(err)
 		}
 		want := pictures(string(readme))[programName()]
-		var picture string
+		var drawn string
 		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 4 { // a slow machine needs longer ticks
-			picture = draw(t, server, tick)
-			if want == "" || picture == want {
-				t.Logf("%s, a tick is %v:\n%s", programName(), tick, picture)
+			drawn = draw(t, server, tick)
+			if want == "" || drawn == want {
+				t.Logf("%s, a tick is %v:\n%s", programName(), tick, drawn)
 				return
 			}
 		}
-		t.Fatalf("README.md has of %s the picture\n%s\nThis happens:\n%s", programName(), want, picture)
+		t.Fatalf("README.md has of %s the picture\n%s\nThis happens:\n%s", programName(), want, drawn)
 	},
 }
 
@@ -145,49 +138,15 @@ func pictures(readme string) map[string]string {
 	return found
 }
 
-// draw returns the picture, a line for each client:
-//
-//	.  waits while the server does something else
-//	A  waits while the server thinks about A's question
-//	-  is silent
-//	|  leaves
+// draw returns the picture of the server. A tick is also how long the server
+// thinks.
 func draw(t testing.TB, server Server, tick time.Duration) string {
-	s := startThinking(t, server, answerTicks*tick)
+	s := startThinking(t, server, tick)
 	defer s.stop(t)
-	lines := make([]chan string, len(pictureClients))
-	begin := time.Now()
-	for i, letter := range pictureClients {
-		c := s.connect(t)
-		c.send(question)
-		lines[i] = make(chan string, 1)
-		go func() {
-			var line strings.Builder
-			// until adds what happens up to now, the last of it answering.
-			until := func(now time.Time, symbol string, atLast int) {
-				ticks := int((now.Sub(begin) + tick/2) / tick)
-				for line.Len() < ticks-atLast {
-					line.WriteString(symbol)
-				}
-				line.WriteString(strings.Repeat(string(letter), atLast))
-			}
-			for turn := range 2 {
-				if turn > 0 {
-					time.Sleep(silentTicks * tick)
-					until(time.Now(), "-", 0)
-					c.tryToSend(question)
-				}
-				if n, err := io.ReadFull(c, make([]byte, len(answer))); err != nil {
-					t.Errorf("client %c read %d bytes%s", letter, n, c.then(err))
-				}
-				until(time.Now(), ".", answerTicks)
-			}
-			c.Close()
-			lines[i] <- line.String() + "|"
-		}()
+	drawn, err := picture.Start(s.address, tick)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var picture strings.Builder
-	for i, letter := range pictureClients {
-		fmt.Fprintf(&picture, "%c  %s\n", letter, <-lines[i])
-	}
-	return picture.String()
+	drawn.Wait() // an error is in the picture
+	return drawn.String()
 }

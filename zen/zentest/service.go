@@ -129,7 +129,7 @@ func (s *service) startListening() error {
 		}
 		go io.Copy(s.log, reader)
 	}
-	ended, err := s.begin(command)
+	ended, err := s.begin(command, command.Start)
 	if err != nil {
 		return fmt.Errorf("the server does not start: %w", err)
 	}
@@ -208,8 +208,9 @@ func (s *service) limited(args []string) *exec.Cmd {
 	return exec.Command(args[0], args[1:]...)
 }
 
-// begin starts command, and remembers it until it has ended.
-func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
+// begin calls start, which starts command, and remembers command until it has
+// ended.
+func (s *service) begin(command *exec.Cmd, start func() error) (ended chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ended = make(chan struct{})
@@ -219,7 +220,7 @@ func (s *service) begin(command *exec.Cmd) (ended chan struct{}, err error) {
 	}
 	ownGroup(command)
 	command.WaitDelay = 5 * time.Second // a child of the server may keep its standard error
-	if err := command.Start(); err != nil {
+	if err := start(); err != nil {
 		return nil, err
 	}
 	guard("+", command.Process.Pid)
