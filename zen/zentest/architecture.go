@@ -111,7 +111,7 @@ var whoWaits = rule{
 		}
 		want := pictures(string(readme))[programName()]
 		var drawn string
-		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 4 { // a slow machine needs longer ticks
+		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 3 { // a slow machine needs longer ticks
 			drawn = draw(t, server, tick)
 			if want == "" || drawn == want {
 				t.Logf("%s, a tick is %v:\n%s", programName(), tick, drawn)
