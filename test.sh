@@ -11,7 +11,7 @@ set -u -m -o pipefail # -m: a background job is a process group of its own
 usage='usage: ./test.sh [-FLAG ...]
 
 Tests every program of this folder, in about a minute. A flag, such as -race, is
-for go build and go test; one with a value is one word: -parallel=4.'
+for go build and go test; one with a value is one word: -p=1.'
 
 for flag in "$@"; do
 	case $flag in
@@ -253,7 +253,7 @@ report() {
 		action == "build-output" { print output() }
 		action == "output" {
 			text = output()
-			if (text ~ /^=== /) next
+			if (text ~ /^(=== |FAIL)/) next
 			printed[package, test] = printed[package, test] text "\n"
 			if (text !~ /^ *--- / && why[package, test] !~ /SKIPPED/) { sub(/^ */, "", text); why[package, test] = text }
 			next
