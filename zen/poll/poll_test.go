@@ -534,14 +534,16 @@ func TestCrowd(t *testing.T) {
 	r.turn = r.turn[:0]
 
 	// A listening socket that always has a client leaves room for the others.
+	waiting := r.connect()
+	r.expect(r.Listener, Readable)
 	io.WriteString(other, "?")
 	accepted := 0
 	for socket := r.Listener; socket == r.Listener; socket, _ = r.next() {
-		client := r.connect()
 		if newcomer, _, ok := r.Accept(); ok {
 			accepted++
-			client.Close()
+			waiting.Close()
 			r.recvEnd(newcomer)
+			waiting = r.connect()
 		}
 		if accepted > 2*longestTurn {
 			t.Fatalf("%d clients are accepted while another waits", accepted)
@@ -846,10 +848,10 @@ func TestTwoLinger(t *testing.T) {
 	r := newRig(t)
 	first, firstSocket := r.dial()
 	_, secondSocket := r.dial()
+	r.HangUp(secondSocket) // so that the timer of the first stays behind this one
 	r.HangUp(firstSocket)
-	r.HangUp(secondSocket)
 	if due := time.Until(r.timers[1].due); due > time.Second {
-		t.Errorf("the second socket lingers for %v, want a second", due)
+		t.Errorf("the first socket lingers for %v, want a second", due)
 	}
 	r.postpone(patience)
 	r.expectNothing() // an idle socket that lingers does not make the loop spin
