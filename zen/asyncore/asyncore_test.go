@@ -135,17 +135,21 @@ func (b *both) HandleWrite() error {
 }
 func (b *both) HandleClose(err error) { b.closed <- err }
 
-// Writing does not keep reading from its turn.
+// Writing does not keep reading from its turn. A client that leaves ends nothing but
+// its own conversation.
 func TestBothAtOnce(t *testing.T) {
-	b := &both{closed: make(chan error, 1)}
-	conn := serve(t, func() Handler { return b })()
-	for range 3 {
-		io.WriteString(conn, "Beautiful")
-		expect(t, conn, "Beautiful")
-	}
-	conn.Close()
-	if err := receive(t, b.closed); err != io.EOF {
-		t.Errorf("HandleClose(%v), want the end", err)
+	closed := make(chan error, 1)
+	dial := serve(t, func() Handler { return &both{closed: closed} })
+	for range 2 {
+		conn := dial()
+		for range 3 {
+			io.WriteString(conn, "Beautiful")
+			expect(t, conn, "Beautiful")
+		}
+		conn.Close()
+		if err := receive(t, closed); err != io.EOF {
+			t.Errorf("HandleClose(%v), want the end", err)
+		}
 	}
 }
 
