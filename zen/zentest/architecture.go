@@ -1,13 +1,16 @@
 package zentest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"fopnp/chapter07/zen/watch/picture"
+	"fopnp/chapter07/zen/where/stacks"
 )
 
 var atOnce = rule{
@@ -122,20 +125,76 @@ var whoWaits = rule{
 	},
 }
 
-// pictures returns the pictures in readme by the programs whose names stand above
-// them.
+// pictures returns the pictures in readme by the programs. Their names stand above
+// the picture, in bold.
 func pictures(readme string) map[string]string {
 	found := map[string]string{}
-	for _, block := range strings.Split(readme, "```\n") {
-		names, picture, _ := strings.Cut(block, "\n")
-		if !strings.HasPrefix(picture, "A  ") {
-			continue
-		}
-		for _, name := range strings.Split(names, ", ") {
-			found[name] = picture
+	for _, match := range pictureOf.FindAllStringSubmatch(readme, -1) {
+		for _, name := range strings.Split(match[1], ", ") {
+			found[name] = match[2]
 		}
 	}
 	return found
+}
+
+var pictureOf = regexp.MustCompile("(?s)\n[*][*]([a-z0-9_, ]+)[.][*][*].*?\n(A  [^ \n]*\n[^`]*)```")
+
+var whereItWaits = rule{
+	name:    "WhereItWaits",
+	promise: "The README's table of stacks is what happens.",
+	mend:    "compare the stacks with those under bin/where in README.md.",
+	applies: Server.ours,
+	check: func(t testing.TB, server Server) {
+		readme, err := os.ReadFile("../README.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := places(string(readme))[programName()]
+		var found string
+		for settle := 100 * time.Millisecond; settle < 4*time.Second; settle *= 3 {
+			found = findPlaces(t, server, settle)
+			if want == "" || found == want {
+				return
+			}
+		}
+		t.Fatalf("README.md says that %s waits in\n%s\nIt waits in\n%s", programName(), want, found)
+	},
+}
+
+// places returns the places in which programs wait, as readme has them.
+func places(readme string) map[string]string {
+	_, table, _ := strings.Cut(readme, "\n$ bin/where ")
+	table, _, _ = strings.Cut(table, "```")
+	found := map[string]string{}
+	name := ""
+	for _, row := range strings.SplitAfter(table, "\n")[1:] {
+		if len(row) > 14 {
+			name = cmp.Or(strings.TrimSpace(row[:14]), name)
+			found[name] += row[14:]
+		}
+	}
+	return found
+}
+
+// findPlaces returns the places in which the server waits while three clients are
+// silent. Nothing tells when it waits again after it has answered; it has settle.
+func findPlaces(t testing.TB, server Server, settle time.Duration) string {
+	s := start(t, server, options{environment: []string{"GOTRACEBACK=single"}})
+	defer s.stop(t)
+	for i := range 3 {
+		c := s.connect(t)
+		if i < server.some(3) {
+			c.ask()
+		}
+	}
+	time.Sleep(settle)
+	var found strings.Builder
+	for place := range strings.Lines(stacks.Picture(s.quit(t))) {
+		if !strings.Contains(place, "  zentest.") { // a goroutine of the suite
+			found.WriteString(strings.Replace(place, "  main > TestMain > zentest.Main > main", "  main", 1))
+		}
+	}
+	return found.String()
 }
 
 // draw returns the picture of the server. A tick is also how long the server

@@ -1,6 +1,7 @@
 package zentest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,8 +10,8 @@ import (
 	"testing"
 )
 
-func readReadme(t *testing.T) string {
-	text, err := os.ReadFile("../../README.md")
+func read(t *testing.T, path string) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,14 +24,13 @@ func TestReadmeDiffs(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("SKIPPED: the commands are for bash, which is not here")
 	}
-	readme := readReadme(t)
-	functions := regexp.MustCompile("(?s)```sh\n(code\\(\\).*?)```").FindStringSubmatch(readme)
+	readme := read(t, "../../README.md")
 	diffs := regexp.MustCompile("(?s)```diff\n\\$ ([^\n]*)\n(.*?)```").FindAllStringSubmatch(readme, -1)
-	if functions == nil || len(diffs) != 7 {
-		t.Fatalf("%d diffs, want 7", len(diffs))
+	if len(diffs) == 0 {
+		t.Fatal("README.md has no diffs")
 	}
 	for _, diff := range diffs {
-		command := exec.Command("bash", "-c", functions[1]+diff[1])
+		command := exec.Command("bash", "-c", diff[1])
 		command.Dir = "../.."
 		output, err := command.Output()
 		if err != nil {
@@ -42,39 +42,61 @@ func TestReadmeDiffs(t *testing.T) {
 	}
 }
 
-// The README has a link to every program and a picture of every server, and its
-// links lead somewhere.
-func TestReadmeLinks(t *testing.T) {
+// The README has a link to every program, a picture of every server, and where it
+// waits.
+func TestReadmePrograms(t *testing.T) {
 	t.Parallel()
-	readme := readReadme(t)
+	readme := read(t, "../../README.md")
 	programs, _ := filepath.Glob("../../*/main.go")
 	for _, program := range programs {
 		path := filepath.ToSlash(strings.TrimPrefix(program, filepath.FromSlash("../../")))
 		if !strings.Contains(readme, "("+path+")") {
 			t.Errorf("README.md has no link to %s", path)
 		}
-		if name, _, _ := strings.Cut(path, "/"); name != "client" && pictures(readme)[name] == "" {
-			t.Errorf("README.md has no picture of %s", name)
+		if name, _, _ := strings.Cut(path, "/"); name != "client" && (pictures(readme)[name] == "" || places(readme)[name] == "") {
+			t.Errorf("README.md has no picture of %s, or does not say where it waits", name)
 		}
 	}
-	for _, link := range regexp.MustCompile(`\]\(([^)\[]+)\)`).FindAllStringSubmatch(readme, -1) {
-		path, anchor, hasAnchor := strings.Cut(link[1], "#")
-		if strings.HasPrefix(path, "https://") {
-			continue
+}
+
+// The links of each README lead to files and headings.
+func TestReadmeLinks(t *testing.T) {
+	t.Parallel()
+	for _, file := range []string{"../../README.md", "../inetd/README.md", "README.md"} {
+		for _, link := range regexp.MustCompile(`\]\(([^)\[]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
+			path, anchor, hasAnchor := strings.Cut(link[1], "#")
+			if strings.HasPrefix(path, "https://") {
+				continue
+			}
+			target := filepath.Join(filepath.Dir(file), path)
+			if path == "" {
+				target = file
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %v", file, err)
+			} else if hasAnchor && !strings.Contains(strings.ReplaceAll(strings.ToLower(read(t, target)), " ", "-"), "\n##-"+anchor+"\n") {
+				t.Errorf("%s: %s has no heading for #%s", file, target, anchor)
+			}
 		}
-		if _, err := os.Stat("../../" + path); err != nil {
-			t.Error(err)
-		}
-		if hasAnchor && !strings.Contains(strings.ReplaceAll(strings.ToLower(readme), " ", "-"), "\n##-"+anchor+"\n") {
-			t.Errorf("README.md has no heading for #%s", anchor)
-		}
+	}
+}
+
+// The README of the suite lists the rules, in their order.
+func TestReadmeRules(t *testing.T) {
+	t.Parallel()
+	var want strings.Builder
+	for _, rule := range rules {
+		fmt.Fprintf(&want, "| %s | %s | %s |\n", rule.name, rule.promise, rule.mend)
+	}
+	if !strings.Contains(read(t, "README.md"), want.String()) {
+		t.Errorf("README.md does not have the rules:\n%s", want.String())
 	}
 }
 
 // No picture in the README is wider than a page.
 func TestReadmeWidth(t *testing.T) {
 	t.Parallel()
-	for i, line := range strings.Split(readReadme(t), "\n") {
+	for i, line := range strings.Split(read(t, "../../README.md"), "\n") {
 		if picture := regexp.MustCompile(`^[A-F]  [.A-F|-]+$`).MatchString(line); picture && len(line) > 72 {
 			t.Errorf("line %d of README.md is %d characters wide", i+1, len(line))
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -300,6 +301,31 @@ func (s *service) expectEnd(t testing.TB, running []chan struct{}, status int) {
 		t.Errorf("The server should end once with %s; it ended with %q.", want, s.ends)
 	}
 	s.ends = nil
+}
+
+// quit lets the processes print their stacks and end, one after the other, and
+// returns what they have printed.
+func (s *service) quit(t testing.TB) string {
+	t.Helper()
+	s.mu.Lock()
+	s.stopping = true
+	processes := maps.Clone(s.processes)
+	s.mu.Unlock()
+	for command, ended := range processes {
+		deliver(command.Process, quit)
+		select {
+		case <-ended:
+		case <-time.After(s.patience):
+			t.Fatalf("The server does not end within %v by the signal %v.", s.patience, quit)
+		}
+	}
+	s.end(t, os.Kill)
+	if s.server.Inetd != "" {
+		text, _ := os.ReadFile(s.logFile)
+		return string(text)
+	}
+	text, _ := s.log.read()
+	return text
 }
 
 // stop stops the server at the end of a test, and tells what else it has done.

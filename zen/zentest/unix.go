@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// quit makes a Go program print its stacks.
+var quit os.Signal = syscall.SIGQUIT
+
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 

@@ -57,6 +57,7 @@
 //   - AtOnce: The server serves as many clients at once as its architecture allows. One more waits until a client leaves.
 //   - ThinkingTime: The server thinks for as many clients at once as its architecture allows.
 //   - WhoWaits: The README's picture is what happens.
+//   - WhereItWaits: The README's table of stacks is what happens.
 //
 // Under inetd (underinetd.go):
 //   - NothingButAnswers: Under inetd nothing but answers reaches a client, whatever the log file is and whatever goes wrong.
@@ -118,7 +119,7 @@ var rules = []rule{
 	descriptors, noLeak, noSpin, memory,
 	signals, stop, logLines, logReaderLeaves, permanentError,
 	commandLine, hosts,
-	atOnce, thinkingTime, whoWaits,
+	atOnce, thinkingTime, whoWaits, whereItWaits,
 	nothingButAnswers,
 }
 

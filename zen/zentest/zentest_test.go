@@ -5,6 +5,7 @@ import (
 	"flag"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"regexp"
 	"runtime"
@@ -97,7 +98,7 @@ func testServerNamed(name string) Server {
 // For every rule there is a server with a fault that breaks it, and the suite says
 // so by the name of that rule, and not because the server does not start.
 func TestEveryRuleBites(t *testing.T) {
-	bitten := map[string]bool{"WhoWaits": true} // see TestPictures
+	bitten := map[string]bool{"WhoWaits": true, "WhereItWaits": true} // see TestPictures and TestPlaces
 	for _, fault := range faults {
 		bitten[fault.rule] = true
 		t.Run(fault.rule+" "+fault.name, func(t *testing.T) {
@@ -134,7 +135,7 @@ func TestEveryRuleBites(t *testing.T) {
 // A server of this repository without a fault keeps every rule.
 func TestNoFault(t *testing.T) {
 	for _, rule := range rules {
-		if rule.name == "WhoWaits" || !rule.appliesTo(Server{}) {
+		if strings.HasPrefix(rule.name, "Wh") || !rule.appliesTo(Server{}) {
 			continue
 		}
 		t.Run(rule.name, func(t *testing.T) {
@@ -191,11 +192,23 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
+// A place belongs to the program whose name stands at its left or above it.
+func TestPlaces(t *testing.T) {
+	t.Parallel()
+	got := places("Text\n```console\n$ bin/where bin/*\n" +
+		"srv_x         1 IO wait       main\n              3 coroutine     stream.Read\nsrv_y         1 syscall       main\n```\n")
+	want := map[string]string{"srv_x": "1 IO wait       main\n3 coroutine     stream.Read\n", "srv_y": "1 syscall       main\n"}
+	if !maps.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // A picture belongs to the programs that are named above it.
 func TestPictures(t *testing.T) {
 	t.Parallel()
 	const one, two = "A  A------A|\n", "A  A------A|\nB  .B------B|\n"
-	got := pictures("Text\n```\nsrv_x, srv_y\n" + one + "```\nText\n```sh\nls\n```\n```\nsrv_z\n" + two + "```\n")
+	got := pictures("Text\n**srv_x, srv_y.** They wait:\n```sh\nls\n```\n```console\n$ watch\nA  its answer comes\n\n" + one +
+		"```\nText\n**srv_z.** It does not.\n```console\n$ watch\n" + two + "```\n**A.** Text\n")
 	if len(got) != 3 || got["srv_x"] != one || got["srv_y"] != one || got["srv_z"] != two {
 		t.Errorf("%q", got)
 	}
