@@ -3,10 +3,10 @@ package zentest
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -169,24 +168,27 @@ func moduleRoot() string {
 	return working
 }
 
-// freeAddress returns an address of this machine at which nobody listens, and
-// another one at each call. Test binaries that run at the same time have ports of
-// their own, and no system gives out these by itself.
+// freeAddress returns an address of this machine at which nobody listens. Until the
+// end of the test no other test gets it: a UDP socket with the same number says that
+// it is taken, to other test binaries too. The system gives none of these ports to a
+// client by itself.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		port := 10000 + os.Getpid()%200*100 + int(portsUsed.Add(1))%100
-		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		taken, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { taken.Close() })
+		if listener, err := net.Listen("tcp", address); err == nil {
 			listener.Close()
-			return listener.Addr().String()
+			return address
 		}
 	}
 	t.Fatal("there is no free port from 10000 to 29999")
 	return ""
 }
-
-var portsUsed atomic.Int64
 
 // program returns a command that is this program.
 func (s *service) program(args ...string) *exec.Cmd {
@@ -383,15 +385,16 @@ func (s *service) memory(t testing.TB) (bytes int, ok bool) {
 
 // residentMemory asks Linux's /proc, and ps elsewhere.
 func residentMemory(pid int) (bytes int, err error) {
-	if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil {
+	if _, err := os.Stat("/proc/self/status"); err == nil {
+		status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if match := regexp.MustCompile(`VmRSS:\s*(\d+) kB`).FindSubmatch(status); match != nil {
-			kilobytes, _ := strconv.Atoi(string(match[1]))
-			return kilobytes << 10, nil
+			bytes, _ = strconv.Atoi(string(match[1]))
 		}
+		return bytes << 10, nil // 0 if the process has just ended
 	}
 	output, err := exec.Command("ps", "-o", "rss=", "-p", strconv.Itoa(pid)).Output()
 	if err != nil {
-		return 0, errors.New("there is neither /proc nor ps to tell it")
+		return 0, fmt.Errorf("there is no /proc to tell it, and %w", err)
 	}
 	kilobytes, err := strconv.Atoi(strings.TrimSpace(string(output)))
 	return kilobytes << 10, err
