@@ -2,6 +2,7 @@ package zen
 
 import (
 	"flag"
+	"io"
 	"log"
 	"os"
 	"os/signal"
@@ -30,7 +31,7 @@ func TestParseCommandLine(t *testing.T) {
 		{"[::1]", "[::1]:1060", 0},
 		{"-p|0|localhost", "localhost:0", 0},
 		{"localhost|-p|65535", "localhost:65535", 0},
-		{"-think|1s|localhost|-p=1061", "localhost:1061", time.Second},
+		{"-think|1s|localhost|-p=1069", "localhost:1069", time.Second},
 	} {
 		ThinkingTime = 0
 		os.Args = append([]string{"srv"}, strings.Split(test.args, "|")...)
@@ -38,6 +39,19 @@ func TestParseCommandLine(t *testing.T) {
 		if got := ParseCommandLine("A server."); got != test.address || ThinkingTime != test.thinking {
 			t.Errorf("%q: address %q, thinks %v; want %q, %v", os.Args, got, ThinkingTime, test.address, test.thinking)
 		}
+	}
+	for _, port := range []string{"65536", "-1", "http", ""} {
+		os.Args = []string{"srv", "-p", port, "localhost"}
+		flag.CommandLine = flag.NewFlagSet("srv", flag.PanicOnError)
+		flag.CommandLine.SetOutput(io.Discard)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("port %q is accepted", port)
+				}
+			}()
+			ParseCommandLine("A server.")
+		}()
 	}
 	if log.Flags() != 0 {
 		t.Errorf("the flags of package log are %d", log.Flags())

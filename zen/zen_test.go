@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -179,6 +180,7 @@ func TestEndLogs(t *testing.T) {
 	address := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 41285}
 	reset := &net.OpError{Op: "read", Net: "tcp", Addr: address,
 		Err: os.NewSyscallError("read", errors.New("connection reset by peer"))}
+	macOS := &net.OpError{Op: "write", Net: "tcp", Addr: address, Err: os.NewSyscallError("write", syscall.EPROTOTYPE)}
 	for _, test := range []struct {
 		data string
 		err  error
@@ -190,6 +192,7 @@ func TestEndLogs(t *testing.T) {
 		{"\nListening at 6.6.6.6:1060\x1b", io.EOF, `Client 127.0.0.1:41285 error: received "\nListening at 6.6.6.6:1060\x1b" then socket closed` + "\n"},
 		{strings.Repeat("x", MaxQuestion), io.EOF, `Client 127.0.0.1:41285 error: received "` + strings.Repeat("x", 40) + `" then socket closed` + "\n"},
 		{"Beau", reset, "Client 127.0.0.1:41285 error: read: connection reset by peer\n"},
+		{"", macOS, "Client 127.0.0.1:41285 error: write: " + syscall.ECONNRESET.Error() + "\n"},
 		{"", errTooLong, "Client 127.0.0.1:41285 error: question longer than 4096 bytes\n"},
 	} {
 		got := captureLog(func() {

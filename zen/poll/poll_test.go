@@ -370,7 +370,7 @@ func TestStaleEventAfterModify(t *testing.T) {
 func TestStaleEventAfterHangUp(t *testing.T) {
 	r := newRig(t)
 	_, rest := r.batch(3)
-	for _, socket := range rest {
+	for i, socket := range rest {
 		newcomer := r.connect()
 		r.recv(socket, 100)
 		r.close(socket)
@@ -385,6 +385,9 @@ func TestStaleEventAfterHangUp(t *testing.T) {
 		for _, ready := range r.turn {
 			if ready.socket == fresh && ready.event != 0 {
 				t.Errorf("an event of the last owner of number %d is left", fresh)
+			}
+			if i == 0 && ready.socket == rest[1] && ready.event == 0 {
+				t.Error("the event of another socket is lost")
 			}
 		}
 		io.WriteString(newcomer, "!")
