@@ -49,9 +49,13 @@ func newRig(t *testing.T) *rig {
 
 // pullSoon returns the next event, or not ok if the events have ended.
 func (r *rig) pullSoon() (s Socket, event Event, ok bool) {
-	watchdog := time.AfterFunc(patience, func() { panic(r.Name() + ": no event came") })
-	defer watchdog.Stop()
+	defer r.watchdog().Stop()
 	return r.pull()
+}
+
+// watchdog ends the tests if it is not stopped soon.
+func (r *rig) watchdog() *time.Timer {
+	return time.AfterFunc(patience, func() { panic(r.Name() + ": no event came") })
 }
 
 func (r *rig) next() (Socket, Event) {
@@ -322,6 +326,23 @@ func TestResetWatchedForNothing(t *testing.T) {
 	}
 	r.Modify(socket, Readable)
 	r.expect(socket, Readable)
+}
+
+// If nothing is due, the Poller does not look again and again whether there is an
+// event.
+func TestWaitLasts(t *testing.T) {
+	r := newRig(t)
+	conn, _ := r.dial()
+	r.expectNothing()
+	time.AfterFunc(quiet, func() { io.WriteString(conn, "?") })
+	defer r.watchdog().Stop()
+	waits := 0
+	for ; len(r.turn) == 0; waits++ {
+		r.wait(r.runTimers())
+	}
+	if waits > 10 { // a signal may end a wait too
+		t.Errorf("%d waits for one event", waits)
+	}
 }
 
 // batch connects clients that all send at once, and returns when the events of
@@ -721,6 +742,9 @@ func TestNewFails(t *testing.T) {
 			break
 		}
 		failures[err.Error()] = true
+		if limit.Cur == 1 && !strings.HasPrefix(err.Error(), "epoll_create1: ") && !strings.HasPrefix(err.Error(), "kqueue: ") {
+			t.Errorf("without descriptors: %v", err)
+		}
 		if !errors.Is(err, syscall.EMFILE) || poller != nil {
 			t.Fatalf("with %d descriptors: %v, %v", limit.Cur, poller, err)
 		}
