@@ -328,11 +328,11 @@ func TestResetWatchedForNothing(t *testing.T) {
 	r.expect(socket, Readable)
 }
 
-// If nothing is due, the Poller does not look again and again whether there is an
-// event.
+// A wait lasts until there is an event or a timer is due: the Poller does not look
+// again and again.
 func TestWaitLasts(t *testing.T) {
 	r := newRig(t)
-	conn, _ := r.dial()
+	conn, socket := r.dial()
 	r.expectNothing()
 	time.AfterFunc(quiet, func() { io.WriteString(conn, "?") })
 	defer r.watchdog().Stop()
@@ -342,6 +342,16 @@ func TestWaitLasts(t *testing.T) {
 	}
 	if waits > 10 { // a signal may end a wait too
 		t.Errorf("%d waits for one event", waits)
+	}
+	r.recv(socket, 1)
+	captureLog(func() { r.pause(syscall.EMFILE) })
+	waits = 0
+	for timeout := r.runTimers(); timeout >= 0; timeout = r.runTimers() {
+		r.wait(timeout)
+		waits++
+	}
+	if waits > 10 {
+		t.Errorf("%d waits for one timer", waits)
 	}
 }
 
