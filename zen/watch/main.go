@@ -25,14 +25,7 @@ const (
 answer, is silent for six ticks, asks again, and leaves. -think is a tick: give
 the server the same.`
 
-	legend = `Each column is a tick of %v.
-.  waits: the server thinks, or is busy
-A  its answer comes
--  is silent
-|  leaves
-!  an error
-
-`
+	legend = ". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n\n"
 	// Escape sequences of terminals.
 	cutLines  = "\x1b[?7l"     // cut a line that is too long
 	wrapLines = "\x1b[?7h"     // wrap it again
