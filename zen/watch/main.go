@@ -25,7 +25,7 @@ const (
 answer, is silent for six ticks, asks again, and leaves. -think is a tick: give
 the server the same.`
 
-	legend = ". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n\n"
+	legend = ". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n"
 	// Escape sequences of terminals.
 	cutLines  = "\x1b[?7l"     // cut a line that is too long
 	wrapLines = "\x1b[?7h"     // wrap it again

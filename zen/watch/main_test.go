@@ -59,7 +59,7 @@ func TestPrinted(t *testing.T) {
 	} {
 		args := append([]string{"127.0.0.1", "-think", "100ms", "-p", serve(t, answers)}, test.args...)
 		run := zentest.Run(t, nil, args...)
-		want := `^\. waits .*\(a column is 100ms\)\n\n` + test.want + `$`
+		want := `^\. waits .*\(a column is 100ms\)\n` + test.want + `$`
 		if !regexp.MustCompile(want).MatchString(run.Stdout) || run.Stderr != "" || run.Status != 0 {
 			t.Errorf("%q: status %d, standard output\n%sstandard error\n%swant %s", args, run.Status, run.Stdout, run.Stderr, want)
 		}
