@@ -54,17 +54,22 @@ func (t *Transport) AvailableBuffer() []byte { return t.unsent[len(t.unsent):] }
 // Write adds data to what the loop sends to the client. Until that is sent, the
 // loop receives nothing more from this client: a client that sends, and never
 // reads, cannot fill the memory with its own answers. How much others write to it
-// is for the protocol to limit. If the connection is lost, Write does nothing.
+// is for the protocol to limit, see Buffered. After Close, and when the connection is
+// lost, Write does nothing.
 func (t *Transport) Write(data []byte) {
-	if t.poller != nil {
+	if t.poller != nil && t.reason == nil {
 		t.sendSoon()
 		t.unsent = append(t.unsent, data...)
 	}
 }
 
+// Buffered returns how many bytes are written and not taken by the system yet.
+func (t *Transport) Buffered() int { return len(t.unsent) }
+
 // Close makes the loop hang up when everything written is sent, and pass err to
-// ConnectionLost. Err must not be nil; io.EOF is an ordinary end. If the connection
-// is lost, Close does nothing.
+// ConnectionLost. Err must not be nil; io.EOF is an ordinary end. A client that never
+// reads stays connected until it leaves. If the connection is lost, Close does
+// nothing.
 func (t *Transport) Close(err error) {
 	if t.poller != nil {
 		t.sendSoon()

@@ -305,3 +305,20 @@ func TestServeFails(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// Buffered tells what is unsent, and what is written after Close is not sent.
+func TestBuffered(t *testing.T) {
+	r := &recorder{received: func(r *recorder, data []byte) {
+		r.Write([]byte("Ugly."))
+		r.Write([]byte("Complex."))
+		if n := r.Buffered(); n != len("Ugly.Complex.") {
+			t.Errorf("%d bytes are unsent", n)
+		}
+		r.Close(io.EOF)
+		r.Write([]byte("Implicit."))
+	}}
+	conn := serveOne(t, r)
+	io.WriteString(conn, "?")
+	expectEnd(t, conn, "Ugly.Complex.")
+	r.expectLost(t, io.EOF, "made data lost")
+}
