@@ -71,17 +71,21 @@ func (s *service) serve(ctx context.Context) error {
 }
 
 // start starts the program with socket, and returns a channel that is closed when
-// the program has ended. If the program cannot be started, start tries again.
+// the program has ended. If the program cannot be started, start tries again until
+// ctx is done.
 func (s *service) start(ctx context.Context, socket superserver.Socket) (ended chan struct{}) {
 	command, err := s.tryStart(ctx, socket)
-	for err != nil {
+	for err != nil && ctx.Err() == nil {
 		log.Printf("Start error: %v; retrying in %v", err, pause)
 		time.Sleep(pause)
 		command, err = s.tryStart(ctx, socket)
 	}
+	ended = make(chan struct{})
+	if err != nil { // inetd ends
+		return ended
+	}
 	pid := command.Process.Pid
 	log.Printf("Started %s as process %d", s.args[0], pid)
-	ended = make(chan struct{})
 	go func() {
 		command.Wait() // without it, a process that has ended remains as a zombie
 		log.Printf("Ended process %d: %v", pid, command.ProcessState)
@@ -135,7 +139,7 @@ func main() {
 	}
 
 	log.Printf("Starting programs from %s, as the user who runs inetd", filepath.Dir(self))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	for _, s := range services {
 		go func() {
 			log.Printf("%s: %v", s.place, s.serve(ctx))
@@ -143,6 +147,7 @@ func main() {
 		}()
 	}
 	<-ctx.Done()
+	stop()          // a second signal ends inetd even if nobody reads its log
 	starting.Lock() // no program starts from here on
 	running.Wait()
 	os.Exit(1)

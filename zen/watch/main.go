@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"fopnp/chapter07/zen"
@@ -32,12 +34,12 @@ the server the same.`
 	redraw    = "\r\x1b[%dA%v" // go up so many lines, and print the picture
 )
 
-// draw redraws p until it is finished, or Control-C is pressed.
+// draw redraws p until it is finished, or a signal such as Control-C ends it.
 func draw(p *picture.Picture) error {
 	end := make(chan error, 2)
 	go func() { end <- p.Wait() }()
 	interrupt := make(chan os.Signal, 1)
-	signal.Notify(interrupt, os.Interrupt)
+	signal.Notify(interrupt, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	go func() { <-interrupt; end <- errors.New("interrupted") }()
 
 	lines := strings.Count(p.String(), "\n")
@@ -73,8 +75,8 @@ func main() {
 	})
 	zen.ThinkingTime = 250 * time.Millisecond
 	address := zen.ParseCommandLine(description)
-	if zen.ThinkingTime <= 0 {
-		fmt.Fprintf(os.Stderr, "expected a tick longer than 0, got -think %v\n", zen.ThinkingTime)
+	if zen.ThinkingTime < time.Millisecond || zen.ThinkingTime > time.Minute {
+		fmt.Fprintf(os.Stderr, "expected a tick from 1ms to 1m, got -think %v\n", zen.ThinkingTime)
 		flag.CommandLine.Usage()
 		os.Exit(2)
 	}
@@ -88,7 +90,8 @@ func main() {
 		err = draw(p)
 	} else {
 		err = p.Wait()
-		fmt.Print(p)
+		_, writeErr := fmt.Print(p)
+		err = cmp.Or(writeErr, err)
 	}
 	if err != nil {
 		log.Fatal(err)

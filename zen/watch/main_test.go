@@ -88,8 +88,8 @@ func TestCommandLine(t *testing.T) {
 	for _, test := range []struct{ flag, value, line string }{
 		{"-beside", "crowd", `invalid value "crowd" for flag -beside: expected one of deaf, endless, flood, silent`},
 		{"-beside", "", `invalid value "" for flag -beside: expected one of deaf, endless, flood, silent`},
-		{"-think", "0", `expected a tick longer than 0, got -think 0s`},
-		{"-think", "-1s", `expected a tick longer than 0, got -think -1s`},
+		{"-think", "0", `expected a tick from 1ms to 1m, got -think 0s`},
+		{"-think", "-1s", `expected a tick from 1ms to 1m, got -think -1s`},
 	} {
 		run := zentest.Run(t, nil, "localhost", test.flag, test.value)
 		if run.Stdout != "" || !strings.HasPrefix(run.Stderr, test.line+"\nusage: watch [flags] host\n") || run.Status != 2 {

@@ -72,7 +72,9 @@ func main() {
 		}
 		name := filepath.Base(program)
 		for line := range strings.Lines(stacks.Picture(dump)) {
-			fmt.Printf("%-12s  %s", name, line)
+			if _, err := fmt.Printf("%-12s  %s", name, line); err != nil {
+				log.Fatal(err)
+			}
 			name = ""
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +116,32 @@ func TestEnd(t *testing.T) {
 	time.AfterFunc(100*time.Millisecond, end) // long before the three clients have asked
 	if _, err := run(ctx, program(t, "server")); err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+// A program may leave a process behind that has its standard error.
+func TestEndOfWrapper(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED on Windows: there is no sh")
+	}
+	wrapper := filepath.Join(t.TempDir(), "wrapper")
+	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nsleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := run(ctx, wrapper)
+		ended <- err
+	}()
+	time.AfterFunc(100*time.Millisecond, end)
+	select {
+	case err := <-ended:
+		if err != context.Canceled {
+			t.Errorf("got %v, want %v", err, context.Canceled)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("it waits for what the program has started")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,6 +24,9 @@ import (
 // a time. A server has settle to go back to waiting.
 const patience, turn, settle = 20 * time.Second, time.Second, 200 * time.Millisecond
 
+// longest is how many bytes a program may print.
+const longest = 10 << 20
+
 // run starts program, and returns what it prints when three clients are silent and
 // it receives SIGQUIT. When ctx is done, run kills the program and returns.
 func run(ctx context.Context, program string) (dump string, err error) {
@@ -38,6 +42,9 @@ func run(ctx context.Context, program string) (dump string, err error) {
 		dump, err = runUnderInetd(ctx, program, superserver.Wait)
 	default:
 		dump, err = runServer(ctx, program)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return "", fmt.Errorf("expected its stacks on SIGQUIT, got none within %v", patience)
 	}
 	return dump, cmp.Or(ctx.Err(), err)
 }
@@ -57,7 +64,9 @@ func runServer(ctx context.Context, program string) (string, error) {
 		kill() // if it still runs
 		command.Wait()
 	}()
-	output := bufio.NewReader(stderr)
+	// What the program has started may have its standard error too, and live on.
+	context.AfterFunc(ctx, func() { stderr.Close() })
+	output := bufio.NewReader(io.LimitReader(stderr, longest))
 	line, _ := output.ReadString('\n')
 	address, ok := strings.CutPrefix(strings.TrimSpace(line), "Listening at ")
 	if !ok {

@@ -29,8 +29,9 @@ type place struct {
 func Picture(dump string) string {
 	count := map[place]int{}
 	for text := range strings.SplitSeq(dump, "\n\n") {
-		if path := functions(text); path != "" {
-			count[place{state.FindStringSubmatch(text)[1], path}]++
+		header, path := state.FindStringSubmatch(text), functions(text)
+		if header != nil && path != "" {
+			count[place{header[1], path}]++
 		}
 	}
 	var places []place

@@ -51,6 +51,7 @@ func TestForms(t *testing.T) {
 	for dump, want := range map[string]string{
 		"": "",
 		"SIGQUIT: quit\n\nrax    0x0\nexit status 2\n": "",
+		"SIGQUIT: quit\nmain.f()\n":                    "", // no goroutine
 		// The time is cut, and a number of processes make one picture.
 		"goroutine 1 [IO wait, 2 minutes]:\nmain.main()\n\t/x/main.go:3 +0x5\n\n" +
 			"goroutine 1 gp=0x1 m=nil [IO wait, locked to thread]:\nmain.main()\n\t/x/main.go:3 +0x5\n": "2 IO wait       main\n",
