@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A listener that the loop cannot wait for is an error.
@@ -42,7 +43,11 @@ func TestClientsAreForgotten(t *testing.T) {
 	}
 	for _, conn := range conns {
 		conn.Close()
-		<-left
+		select {
+		case <-left:
+		case <-time.After(time.Minute):
+			t.Fatal("the log does not say for a minute that a client has left")
+		}
 	}
 	if grown := heap() - before; grown > clients*pending/2 {
 		t.Errorf("%d clients have left, each in the middle of a question of %d bytes, and the loop keeps %d bytes", clients, pending, grown)

@@ -28,7 +28,6 @@ func TestCoroutines(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(30 * time.Second))
 		conns = append(conns, conn)
 	}
 	for _, piece := range []string{"Simple is ", "better than?Simple", " is better than?"} {
@@ -40,6 +39,7 @@ func TestCoroutines(t *testing.T) {
 		}
 		for _, conn := range conns {
 			got := make([]byte, len("Complex."))
+			conn.SetReadDeadline(time.Now().Add(time.Minute))
 			if n, err := io.ReadFull(conn, got); string(got) != "Complex." {
 				t.Fatalf("read %q, %v, want the answer", got[:n], err)
 			}

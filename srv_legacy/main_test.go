@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"fopnp/chapter07/zen/socketserver"
 	"fopnp/chapter07/zen/zentest"
@@ -31,6 +32,7 @@ func TestPanic(t *testing.T) {
 		}
 		io.WriteString(conn, "Simple is better than?")
 		conn.(*net.TCPConn).CloseWrite()
+		conn.SetReadDeadline(time.Now().Add(time.Minute))
 		if got, _ := io.ReadAll(conn); string(got) != want {
 			t.Errorf("read %q, want %q", got, want)
 		}
