@@ -114,7 +114,7 @@ var logReaderLeaves = rule{
 			c.tryToSend("Beau")
 			c.reset()
 		}
-		s.serveOne(t)
+		s.connect(t).ask()
 	},
 }
 

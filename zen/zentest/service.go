@@ -19,6 +19,9 @@ import (
 	"time"
 )
 
+// quiet is how long the suite watches for what must not happen.
+const quiet = 100 * time.Millisecond
+
 // A service is a running server: one process, or those that inetd starts.
 type service struct {
 	server   Server
@@ -70,15 +73,15 @@ func launch(t testing.TB, server Server, o options) (s *service, err error) {
 			log:       newLineLog(),
 			logFile:   t.TempDir() + "/zen.log",
 			patience:  cmp.Or(server.patience, time.Minute),
-			quiet:     cmp.Or(o.quiet, server.quiet, 100*time.Millisecond),
+			quiet:     cmp.Or(o.quiet, server.quiet, quiet),
 			processes: map[*exec.Cmd]chan struct{}{},
-		}
-		if s.address == "" {
-			s.address = freeAddress(t)
 		}
 		if server.Inetd != "" {
 			s.startInetd(t)
 		} else {
+			if s.address == "" {
+				s.address = freeAddress(t)
+			}
 			err = s.startListening()
 		}
 		if err == nil {

@@ -19,11 +19,12 @@ import (
 // that package does, ends before it listens.
 func (s *service) startInetd(t testing.TB) {
 	t.Helper()
-	tcp, err := net.Listen("tcp", s.address)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	listener := tcp.(*net.TCPListener)
+	s.address = listener.Addr().String()
 	s.options.environment = append(s.options.environment, logVariable+"="+s.logFile)
 	serve := superserver.Nowait
 	if s.server.Inetd == "wait" {

@@ -19,6 +19,9 @@
 //
 //	go test ./zen/zentest -run Any -server 'python3 srv_threaded.py -p {port} {host}' -at-once 4
 //
+// At each step a client waits ten seconds for such a server; -patience 1m gives a
+// slow one more.
+//
 // # Rules
 //
 // The conversation (conversation.go):
