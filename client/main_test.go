@@ -18,27 +18,6 @@ import (
 
 func TestMain(m *testing.M) { zentest.Main(m, main) }
 
-// serve runs a server, which calls handle for each client, and returns its host
-// and port.
-func serve(t *testing.T, handle func(conn net.Conn)) (host, port string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go handle(conn)
-		}
-	}()
-	host, port, _ = net.SplitHostPort(listener.Addr().String())
-	return host, port
-}
-
 func sorted(lines string) string {
 	split := strings.SplitAfter(lines, "\n")
 	slices.Sort(split)
@@ -50,7 +29,7 @@ func sorted(lines string) string {
 func TestClient(t *testing.T) {
 	log.SetOutput(io.Discard)
 	defer log.SetOutput(os.Stderr)
-	host, port := serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
+	host, port := zentest.Serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
 	last := map[string]bool{}
 	for i := range 40 {
 		args := []string{host, "-p", port}
@@ -73,7 +52,7 @@ func TestClient(t *testing.T) {
 // To cause an error the client hangs up in the middle of the first question.
 func TestCauseError(t *testing.T) {
 	received := make(chan string)
-	host, port := serve(t, func(conn net.Conn) {
+	host, port := zentest.Serve(t, func(conn net.Conn) {
 		all, _ := io.ReadAll(conn)
 		conn.Close()
 		received <- string(all)
@@ -92,7 +71,7 @@ func TestCauseError(t *testing.T) {
 func TestHost(t *testing.T) {
 	log.SetOutput(io.Discard)
 	defer log.SetOutput(os.Stderr)
-	_, port := serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
+	_, port := zentest.Serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
 	if got := zentest.Run(t, nil, "", "-p", port); strings.Count(got.Stdout, "\n") != 3 || got.Status != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -108,7 +87,7 @@ func TestBadServers(t *testing.T) {
 		{"Error: unknown aphorism.", `^".*" "Error: unknown aphorism\."\n$`, `^the server does not know ".* is better than\?"\n$`},
 		{strings.Repeat("x", 10_000), `^$`, `^no answer to ".* is better than\?": bufio: buffer full\n$`},
 	} {
-		host, port := serve(t, func(conn net.Conn) {
+		host, port := zentest.Serve(t, func(conn net.Conn) {
 			conn.Read(make([]byte, 100))
 			io.WriteString(conn, test.answer)
 			conn.(*net.TCPConn).CloseWrite()
@@ -125,7 +104,7 @@ func TestBadServers(t *testing.T) {
 // The client waits for each answer before it sends the next question.
 func TestOneAtATime(t *testing.T) {
 	early := make(chan bool, 10)
-	host, port := serve(t, func(conn net.Conn) {
+	host, port := zentest.Serve(t, func(conn net.Conn) {
 		defer conn.Close()
 		data := make([]byte, 1000)
 		for range 3 {
@@ -152,7 +131,7 @@ func TestOneAtATime(t *testing.T) {
 func TestStdoutIsGone(t *testing.T) {
 	log.SetOutput(io.Discard)
 	defer log.SetOutput(os.Stderr)
-	host, port := serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
+	host, port := zentest.Serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

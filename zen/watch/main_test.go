@@ -13,26 +13,6 @@ import (
 
 func TestMain(m *testing.M) { zentest.Main(m, main) }
 
-// serve runs a server, which calls handle for each client, and returns its port.
-func serve(t *testing.T, handle func(conn net.Conn)) (port string) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go handle(conn)
-		}
-	}()
-	_, port, _ = net.SplitHostPort(listener.Addr().String())
-	return port
-}
-
 // answers answers every question at once.
 func answers(conn net.Conn) {
 	defer conn.Close()
@@ -57,7 +37,8 @@ func TestPrinted(t *testing.T) {
 		{nil, `A  [.A-]+\|\nB  [.B-]+\|\nC  [.C-]+\|\nD  [.D-]+\|\nE  [.E-]+\|\nF  [.F-]+\|\n`},
 		{[]string{"-beside", "silent", "-beside", "silent"}, `silent  -{12,}\|\nsilent  -{12,}\|\nA       [.A-]+\|\nB       (.*\n){5}`},
 	} {
-		args := append([]string{"127.0.0.1", "-think", "100ms", "-p", serve(t, answers)}, test.args...)
+		host, port := zentest.Serve(t, answers)
+		args := append([]string{host, "-think", "100ms", "-p", port}, test.args...)
 		run := zentest.Run(t, nil, args...)
 		want := `^\. waits .*\(a column is 100ms\)\n` + test.want + `$`
 		if !regexp.MustCompile(want).MatchString(run.Stdout) || run.Stderr != "" || run.Status != 0 {
@@ -69,11 +50,11 @@ func TestPrinted(t *testing.T) {
 // What goes wrong is one line below the picture.
 func TestError(t *testing.T) {
 	t.Parallel()
-	port := serve(t, func(conn net.Conn) {
+	host, port := zentest.Serve(t, func(conn net.Conn) {
 		io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n")
 		io.Copy(io.Discard, conn)
 	})
-	run := zentest.Run(t, nil, "127.0.0.1", "-p", port)
+	run := zentest.Run(t, nil, host, "-p", port)
 	if !strings.HasSuffix(run.Stdout, "!\n") || strings.Count(run.Stdout, "!\n") != 6 || run.Status != 1 {
 		t.Errorf("status %d\n%s", run.Status, run.Stdout)
 	}

@@ -111,22 +111,27 @@ var whoWaits = rule{
 	mend:    "compare the picture with that in README.md.",
 	applies: Server.ours,
 	check: func(t testing.TB, server Server) {
-		readme, err := os.ReadFile("../README.md")
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := pictures(string(readme))[programName()]
-		var drawn string
-		for tick := 100 * time.Millisecond; tick < 4*time.Second; tick *= 3 { // a slow machine needs longer ticks
-			drawn = draw(t, server, tick)
-			if want == "" || drawn == want {
-				t.Logf("%s, a tick is %v:\n%s", programName(), tick, drawn)
-				return
-			}
-			t.Logf("A tick of %v is too short for this machine, or the server is wrong:\n%s", tick, drawn)
-		}
-		t.Fatalf("README.md has of %s the picture\n%s", programName(), want)
+		expectAsInReadme(t, pictures, func(tick time.Duration) string { return draw(t, server, tick) })
 	},
+}
+
+// expectAsInReadme fails if what happens is not what README.md has of this program. On
+// a slow machine it happens only if there is more time.
+func expectAsInReadme(t testing.TB, find func(readme string) map[string]string, happens func(long time.Duration) string) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := find(string(readme))[programName()]
+	for long := 100 * time.Millisecond; long < 4*time.Second; long *= 3 {
+		found := happens(long)
+		t.Logf("%s, with %v for a step:\n%s", programName(), long, found)
+		if want == "" || found == want {
+			return
+		}
+	}
+	t.Fatalf("README.md has of %s\n%s", programName(), want)
 }
 
 // pictures returns the pictures in readme by the programs. Their names stand above
@@ -149,19 +154,7 @@ var whereItWaits = rule{
 	mend:    "compare the stacks with those under bin/where in README.md.",
 	applies: Server.ours,
 	check: func(t testing.TB, server Server) {
-		readme, err := os.ReadFile("../README.md")
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := places(string(readme))[programName()]
-		var found string
-		for settle := 100 * time.Millisecond; settle < 4*time.Second; settle *= 3 {
-			found = findPlaces(t, server, settle)
-			if want == "" || found == want {
-				return
-			}
-		}
-		t.Fatalf("README.md says that %s waits in\n%s\nIt waits in\n%s", programName(), want, found)
+		expectAsInReadme(t, places, func(settle time.Duration) string { return findPlaces(t, server, settle) })
 	},
 }
 

@@ -30,6 +30,6 @@ func listensTwice() {
 		listeners = append(listeners, zen.Listener{TCPListener: listener.(*net.TCPListener)})
 	}
 	log.Printf("Listening at %v", listeners[0].Addr())
-	go accept(listeners[0], mixesClients, nil)
+	go accept(listeners[0], answered(mixesClients), nil)
 	accept(listeners[1], converse, nil)
 }

@@ -47,7 +47,7 @@ var faults = []fault{
 	{"AtOnce", "serves one client", `Client number 2 of 4 .*\n.*then nothing happened`, servesOne, Server{AtOnce: 4}},
 	{"AtOnce", "serves one client, and should serve all", `Client number 2 of 50 .*\n.*then nothing happened`, servesOne, Server{}},
 	{"Flood", "starves the others", `Beside one that floods .*\n.*then nothing happened`, talk(starvesOthers), Server{}},
-	{"OwnAnswers", "mixes the clients", `One of 16 clients`, talk(mixesClients), Server{}},
+	{"OwnAnswers", "mixes the clients", `One of 16 clients`, talk(answered(mixesClients)), Server{}},
 	{"Descriptors", "dies without descriptors", `error|the end|ended`, withoutRetry(func(err error) { log.Fatal(err) }), Server{}},
 	{"Descriptors", "is deaf after a shortage", `came after the others.*\n.*nothing happened`, withoutRetry(deaf), Server{}},
 	{"Descriptors", "spins in a shortage", `it spins`, withoutRetry(retriesAtOnce), Server{}},
@@ -65,7 +65,7 @@ var faults = []fault{
 	{"Hosts", "listens at one interface", `should have 1 lines that match \^Listening`, listensAtOne, Server{}},
 	{"PermanentError", "retries for ever", `has not ended`, withoutRetry(retriesForEver), Server{}},
 	{"ThinkingTime", "thinks for any number", `more than 2 at once`, serve, Server{Thinking: 2}},
-	{"ThinkingTime", "thinks for one client", `fewer than 2 at once`, talk(thinksForOne), Server{Thinking: 2}},
+	{"ThinkingTime", "thinks for one client", `fewer than 2 at once`, talk(answered(thinksForOne)), Server{Thinking: 2}},
 	{"NothingButAnswers", "logs to its client", `got "Hello`, logsToClient, Server{Inetd: "nowait"}},
 	{"NothingButAnswers", "follows links", `writes "overwritten" to another file`, followsLinks, Server{Inetd: "nowait"}},
 }
@@ -430,37 +430,32 @@ func starvesOthers(conn *net.TCPConn) {
 	}
 }
 
+// answered answers each read with what answer returns, for one client at a time.
+func answered(answer func(data []byte) []byte) func(conn *net.TCPConn) {
+	return func(conn *net.TCPConn) {
+		defer conn.Close()
+		data := make([]byte, 4096)
+		for {
+			n, err := conn.Read(data)
+			if err != nil {
+				return
+			}
+			mutex.Lock()
+			answers := answer(data[:n])
+			mutex.Unlock()
+			conn.Write(answers)
+		}
+	}
+}
+
 var mixed = &zen.Conversation{}
 
-func mixesClients(conn *net.TCPConn) {
-	defer conn.Close()
-	data := make([]byte, 4096)
-	for {
-		n, err := conn.Read(data)
-		if err != nil {
-			return
-		}
-		mutex.Lock()
-		answers, _ := mixed.AppendAnswers(nil, data[:n])
-		mutex.Unlock()
-		conn.Write(answers)
-	}
+func mixesClients(data []byte) []byte {
+	answers, _ := mixed.AppendAnswers(nil, data)
+	return answers
 }
 
-func thinksForOne(conn *net.TCPConn) {
-	defer conn.Close()
-	data := make([]byte, 4096)
-	for {
-		n, err := conn.Read(data)
-		if err != nil {
-			return
-		}
-		mutex.Lock()
-		answer := zen.Answer(data[:n])
-		mutex.Unlock()
-		io.WriteString(conn, answer)
-	}
-}
+func thinksForOne(data []byte) []byte { return []byte(zen.Answer(data)) }
 
 // Faults when accept fails.
 

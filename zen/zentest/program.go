@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -105,6 +106,28 @@ func executable() string {
 func programName() string {
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 	return strings.TrimSuffix(name, ".test")
+}
+
+// Serve runs a server, which calls handle in a goroutine for each client, until the
+// end of the test. It returns the server's host and port.
+func Serve(t testing.TB, handle func(conn net.Conn)) (host, port string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go handle(conn)
+		}
+	}()
+	host, port, _ = net.SplitHostPort(listener.Addr().String())
+	return host, port
 }
 
 // A Result is how a program has ended.
