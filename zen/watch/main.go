@@ -66,7 +66,7 @@ func isTerminal() bool {
 func main() {
 	var beside []string
 	kinds := strings.Join(picture.Kinds, ", ")
-	flag.Func("beside", "a `KIND` of client that connects first: "+kinds+" (may be repeated)", func(kind string) error {
+	flag.Func("beside", "a `KIND` of client that connects first, for 12 ticks (may be repeated): silent asks nothing; flood asks as fast as it can; deaf does so and reads nothing; endless asks too long a question", func(kind string) error {
 		if !slices.Contains(picture.Kinds, kind) {
 			return errors.New("expected one of " + kinds)
 		}
