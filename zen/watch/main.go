@@ -57,12 +57,6 @@ func draw(p *picture.Picture) error {
 	}
 }
 
-// isTerminal reports whether standard output is a terminal.
-func isTerminal() bool {
-	info, err := os.Stdout.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
 func main() {
 	var beside []string
 	kinds := strings.Join(picture.Kinds, ", ")
