@@ -9,7 +9,6 @@ import (
 	"log"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -121,9 +120,6 @@ func TestEnd(t *testing.T) {
 
 // A program may leave a process behind that has its standard error.
 func TestEndOfWrapper(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED on Windows: there is no sh")
-	}
 	wrapper := filepath.Join(t.TempDir(), "wrapper")
 	if err := os.WriteFile(wrapper, []byte("#!/bin/sh\nsleep 60\n"), 0o755); err != nil {
 		t.Fatal(err)
