@@ -78,7 +78,7 @@ func runServer(ctx context.Context, program string) (string, error) {
 		return "", err
 	}
 	if err := command.Process.Signal(syscall.SIGQUIT); err != nil {
-		return "", err
+		return "", fmt.Errorf("SIGQUIT: %w", err)
 	}
 	dump, err := io.ReadAll(output)
 	return string(dump), err
