@@ -99,7 +99,7 @@ func (c *client) expect(want string) {
 		n, err := c.Read(got[len(got):cap(got)])
 		got = got[:len(got)+n]
 		if !strings.HasPrefix(want, string(got)) || err != nil {
-			c.fatalf("It expected %s and got %s%s.", quote(want), quote(string(got)), c.then(err))
+			c.fatalf("%s%s.", difference(want, string(got)), c.then(err))
 		}
 	}
 	c.did("got %s", quote(want))
@@ -110,7 +110,7 @@ func (c *client) expectLast(want string) {
 	c.t.Helper()
 	got, err := io.ReadAll(io.LimitReader(c, int64(len(want)+1000)))
 	if string(got) != want || err != nil {
-		c.fatalf("It expected %s, then the end, and got %s%s.", quote(want), quote(string(got)), c.then(cmp.Or(err, io.EOF)))
+		c.fatalf("After all answers it expected the end. %s%s.", difference(want, string(got)), c.then(cmp.Or(err, io.EOF)))
 	}
 	c.did("got %s, then the end", quote(want))
 }
@@ -165,6 +165,22 @@ func quote(data string) string {
 		return fmt.Sprintf("%q", data)
 	}
 	return fmt.Sprintf("%q… (%d bytes)", data[:30], len(data))
+}
+
+// difference says where got is not want.
+func difference(want, got string) string {
+	same := 0
+	for same < min(len(want), len(got)) && want[same] == got[same] {
+		same++
+	}
+	if len(want) <= 60 && len(got) <= 60 || same == 0 {
+		return fmt.Sprintf("It expected %s and got %s", quote(want), quote(got))
+	}
+	if same == len(got) {
+		return fmt.Sprintf("It got the first %d of %d bytes", same, len(want))
+	}
+	return fmt.Sprintf("It got %d bytes of %d. The first %d are right, and then it expected %.30q and got %.30q",
+		len(got), len(want), same, want[same:], got[same:])
 }
 
 // then says how a connection has ended.

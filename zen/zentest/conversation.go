@@ -163,7 +163,7 @@ func (c *client) expectHangUp() {
 var halfClose = rule{
 	name:    "HalfClose",
 	promise: "A client that closes its side gets every answer that it is owed, and then the end.",
-	mend:    "when a read returns the end, first send what is not sent yet, then close.",
+	mend:    "when a read returns the end, close the connection too, after what is not sent yet.",
 	check: func(t testing.TB, server Server) {
 		s := start(t, server, options{})
 		for _, questions := range []int{0, 1, 100} {

@@ -159,7 +159,7 @@ func (c *client) fill() (questions int) {
 			c.fatalf("It asked %d questions, and read no answer; it expected the server to stop reading, and got an error: %v.", questions, err)
 		}
 		if questions > most {
-			c.fatalf("It asked %d questions, and read no answer; it expected the server to stop reading, but the server has taken them all.", questions)
+			c.fatalf("It asked %d questions, and read no answer; it expected the server to stop reading, but the server has taken them all. Read nothing more from a client until its answers are sent.", questions)
 		}
 	}
 	c.did("asked %d questions while it read no answer", questions)
@@ -177,7 +177,7 @@ func (c *client) expectAnswers(questions, piece int) {
 	for got, data := 0, make([]byte, piece); ; runtime.Gosched() {
 		n, err := c.Read(data)
 		if from := got % len(unknown); string(data[:n]) != period[from:from+n] {
-			c.fatalf("After %d bytes of answers it expected %.40q and got %.40q.", got, period[from:], data[:n])
+			c.fatalf("After %d bytes of right answers: %s. A write may take a part of the data only: keep exactly the rest.", got, difference(period[from:from+n], string(data[:n])))
 		}
 		got += n
 		if err == io.EOF && got == want {

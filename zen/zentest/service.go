@@ -362,7 +362,13 @@ func (s *service) printed() string {
 	if text == "" {
 		return "The server has printed nothing."
 	}
-	lines = lines[max(0, len(lines)-10):]
+	first := len(lines) - 10
+	for i, line := range lines { // a traceback is shown whole
+		if strings.HasPrefix(line, "Traceback") {
+			first = min(i, len(lines)-10)
+		}
+	}
+	lines = lines[max(0, first, len(lines)-40):]
 	for i, line := range lines {
 		lines[i] = fmt.Sprintf("    %.200s", line)
 	}

@@ -146,13 +146,16 @@ func Test(t *testing.T, server Server) {
 	} else {
 		t.Fatal(err)
 	}
-	for _, rule := range rules {
+	trials := make([]*trial, len(rules))
+	t.Cleanup(func() { t.Log(summary(trials)) })
+	for i, rule := range rules {
 		if !rule.appliesTo(server) {
 			continue
 		}
 		t.Run(rule.name, func(t *testing.T) {
 			t.Parallel()
 			trial := rule.try(t, server)
+			trials[i] = trial
 			text := strings.Join(append([]string{rule.promise}, trial.said...), "\n")
 			switch {
 			case trial.failed:
@@ -164,6 +167,27 @@ func Test(t *testing.T, server Server) {
 			}
 		})
 	}
+}
+
+// summary says which rules are broken, in the order of the rules: the later ones
+// often follow from the first.
+func summary(trials []*trial) string {
+	var kept int
+	var broken []string
+	for i, trial := range trials {
+		switch {
+		case trial == nil || trial.skipped:
+		case trial.failed:
+			broken = append(broken, rules[i].name)
+		default:
+			kept++
+		}
+	}
+	text := fmt.Sprintf("%d rules are kept, %d are broken", kept, len(broken))
+	if len(broken) > 0 {
+		text += fmt.Sprintf(": %s. Mend %s first: the others may follow from it", strings.Join(broken, ", "), broken[0])
+	}
+	return text + "."
 }
 
 // A trial is a testing.TB for one rule and one server. It keeps what the rule
@@ -200,6 +224,14 @@ func (t *trial) say(failed bool, text string) {
 	t.said = append(t.said, text)
 }
 
+// fatal ends the goroutine. Of several that fail, the first says enough.
+func (t *trial) fatal(text string) {
+	if !t.Failed() {
+		t.say(true, text)
+	}
+	runtime.Goexit()
+}
+
 func (t *trial) Failed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -217,8 +249,8 @@ func (t *trial) Log(args ...any)                   { t.say(false, fmt.Sprint(arg
 func (t *trial) Logf(format string, args ...any)   { t.say(false, fmt.Sprintf(format, args...)) }
 func (t *trial) Error(args ...any)                 { t.say(true, fmt.Sprint(args...)) }
 func (t *trial) Errorf(format string, args ...any) { t.say(true, fmt.Sprintf(format, args...)) }
-func (t *trial) Fatal(args ...any)                 { t.Error(args...); runtime.Goexit() }
-func (t *trial) Fatalf(format string, args ...any) { t.Errorf(format, args...); runtime.Goexit() }
+func (t *trial) Fatal(args ...any)                 { t.fatal(fmt.Sprint(args...)) }
+func (t *trial) Fatalf(format string, args ...any) { t.fatal(fmt.Sprintf(format, args...)) }
 func (t *trial) Skip(args ...any)                  { t.skipped = true; t.Log(args...); runtime.Goexit() }
 
 func skipOnWindows(t testing.TB, why string) {
