@@ -168,7 +168,7 @@ var memory = rule{
 			}
 			before, ok := s.memory(t)
 			if !ok {
-				return
+				t.Skip("Nothing else is left of this rule.")
 			}
 			for _, c := range held {
 				c.send(strings.Repeat("x", zen.MaxQuestion-1))

@@ -12,7 +12,7 @@ import (
 // What systems with epoll or kqueue have, and this system has not.
 
 var harmless []os.Signal
-var quit = os.Kill
+var quit os.Signal
 
 func ownGroup(*exec.Cmd)                       {}
 func deliver(process *os.Process, _ os.Signal) { process.Kill() }
