@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"fopnp/chapter07/zen"
 )
@@ -104,7 +105,17 @@ var logReaderLeaves = rule{
 	applies: listens,
 	check: func(t testing.TB, server Server) {
 		s := start(t, server, options{leaving: true})
-		s.leave.Close()
+		left := make(chan struct{})
+		go func() {
+			s.leave.Close() // on Windows it may wait until the server prints a line
+			close(left)
+		}()
+		s.serveOne(t)
+		select {
+		case <-left:
+		case <-time.After(s.patience):
+			t.Skip("SKIPPED: the reader of a server that prints nothing cannot leave here")
+		}
 		for range 5 {
 			c := s.connect(t)
 			c.name = "When nobody reads what the server prints, a client"
