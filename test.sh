@@ -277,7 +277,7 @@ running() { [ ! -e "$TMPDIR/running" ] || cat "$TMPDIR/running"; }
 # go_test FLAG...: runs the tests, and shows what they tell as it comes.
 go_test() {
 	local shown=0 status
-	go test -json -count=1 -timeout=30m "$@" ./... >"$TMPDIR/go_test" 2>&1 &
+	go test -json -count=1 -p=4 -timeout=30m "$@" ./... >"$TMPDIR/go_test" 2>&1 &
 	job=$!
 	until ended; do
 		show

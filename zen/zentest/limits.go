@@ -67,11 +67,11 @@ var noLeak = rule{
 			}
 		}
 		complete()
-		for range 3 { // and of clients that stay for longer than the server lingers
+		for range 2 { // and of clients that stay for longer than the server lingers
 			var held []*client
-			for range server.some(24) {
+			for range server.some(40) {
 				c := s.connect(t)
-				c.name = "One of up to 72 clients that stay after too long a question, to a server with 64 descriptors,"
+				c.name = "One of up to 80 clients that stay after too long a question, to a server with 64 descriptors,"
 				c.tryToSend(strings.Repeat("x", 5000))
 				c.expectHangUp()
 				held = append(held, c)
