@@ -17,10 +17,10 @@ import (
 
 // ParseCommandLine reads a program's arguments, which are a host, -p PORT and -think
 // TIME in any order. It sets [ThinkingTime], and returns the address for
-// [net.Listen] or [net.Dial]. Define the program's
-// own flags with package flag before the call. For -h ParseCommandLine prints a
-// usage with description, and exits with status 0. If an argument is wrong, it
-// prints one line and the usage, and exits with status 2.
+// [net.Listen] or [net.Dial]. Define the program's own flags with package flag before
+// the call. For -h ParseCommandLine prints a usage with description, and exits with
+// status 0. If an argument is wrong, it prints one line and the usage, and exits with
+// status 2.
 //
 // It also sets up package log for a command: no date before each line, and if
 // standard error is a pipe whose reader exits, the program goes on.

@@ -16,7 +16,7 @@ type Listener struct {
 	*net.TCPListener
 	Timeout time.Duration // how long Accept waits for a client; 0 means forever
 
-	restore func() // makes a socket of inetd as it was, or nil
+	restore func() // leaves a socket of inetd as inetd has passed it; nil for others
 }
 
 // Listen returns a Listener at address, for the caller to close. If that fails

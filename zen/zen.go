@@ -8,8 +8,7 @@
 // The rules do not touch a socket: a server passes what it has received to
 // [Conversation.AppendAnswers], and sends what that returns. So a server that blocks
 // in Read and an event loop, which waits for all clients in one place, follow the same
-// rules.
-// [HandleConversation] is the conversation of the servers that block.
+// rules. [HandleConversation] is the conversation of the servers that block.
 package zen
 
 import (

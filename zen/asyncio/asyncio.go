@@ -39,7 +39,7 @@ type Transport struct {
 	protocol Protocol
 	socket   poll.Socket
 	address  net.Addr
-	unsent   []byte // written, and not taken by the system yet; nil if the loop is not to send
+	unsent   []byte // written, and not taken by the system yet; nil if there is nothing to send
 	reason   error  // why to hang up when all is sent; nil while the client may go on
 }
 
@@ -77,8 +77,8 @@ func (t *Transport) Close(err error) {
 	}
 }
 
-// sendSoon makes the loop send to a client that it is not to send to yet, as a chat
-// needs. Zen writes only to the client whose event the loop handles.
+// sendSoon wakes the loop for a client that has nothing to send yet. Only a chat needs
+// that: to the client whose event it handles, the loop sends anyway.
 func (t *Transport) sendSoon() {
 	if t.unsent == nil {
 		t.poller.Modify(t.socket, poll.Writable)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A file for another system supplies what this one does: events,
-// accept, open, control with its two operations, and poll.
+// A file for another system supplies what this one does: events, accept, open,
+// control with its two operations, and poll.
 
 // events is room for the events of one turn.
 type events [128]syscall.EpollEvent

@@ -28,7 +28,7 @@ func (p *Poller) setTimer(s Socket, wait time.Duration) (due time.Time) {
 func (p *Poller) runTimers() time.Duration {
 	for len(p.timers) > 0 {
 		next := p.timers[0]
-		lingers := p.lingering[next.socket] == next.due // if not, its client has closed it before
+		lingers := p.lingering[next.socket] == next.due // if not, its client has left
 		if wait := time.Until(next.due); wait > 0 && (lingers || next.socket == p.Listener) {
 			return wait
 		}
@@ -56,7 +56,7 @@ func (p *Poller) pause(err error) {
 	p.backoff = min(2*p.backoff, longestPause)
 }
 
-// lingerTime is how long what a client sends is discarded after HangUp.
+// After HangUp, what a client sends is discarded for lingerTime.
 const lingerTime = time.Second
 
 // linger sends the end of the stream on s, and starts to discard what arrives.
