@@ -4,7 +4,7 @@
 #
 # First go vet and go build. Then the book's own test: this script starts each
 # server, runs the client against it, and shows its log. It runs the two programs
-# for inetd under zen/inetd, and under the machine's inetd and systemd if they are
+# for inetd under zen/tools/inetd, and under the machine's inetd and systemd if they are
 # there. Finally go test.
 # shellcheck disable=SC2317 # check calls the functions
 set -u -m -o pipefail # -m: a background job is a process group of its own
@@ -318,9 +318,9 @@ done
 
 user=$(id -un 2>/dev/null) || user=
 if [ -z "$loops" ]; then
-	skip 'in_zen1 and in_zen2' "zen/inetd does not run on $system"
+	skip 'in_zen1 and in_zen2' "zen/tools/inetd does not run on $system"
 else
-	check 'in_zen1 and in_zen2 under zen/inetd' under_inetd '^Listening at ' "$programs/inetd" "$programs/inetd.conf"
+	check 'in_zen1 and in_zen2 under zen/tools/inetd' under_inetd '^Listening at ' "$programs/inetd" "$programs/inetd.conf"
 fi
 if ! command -v inetd >/dev/null; then
 	skip "in_zen1 and in_zen2 under the machine's inetd" 'there is none (Debian: apt-get install openbsd-inetd)'

@@ -5,7 +5,7 @@
 // The loop in [Serve] is the loop of srv_async, with a protocol in the place of
 // Zen. This shows the loops beside each other:
 //
-//	zen/compare -y srv_async:serve zen/asyncio/asyncio.go:Serve
+//	zen/tools/compare -y srv_async:serve zen/asyncio/asyncio.go:Serve
 package asyncio
 
 import (

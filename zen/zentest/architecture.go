@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"fopnp/chapter07/zen/watch/picture"
-	"fopnp/chapter07/zen/where/stacks"
+	"fopnp/chapter07/zen/tools/watch/picture"
+	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
 var atOnce = rule{

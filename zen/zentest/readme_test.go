@@ -62,7 +62,7 @@ func TestReadmePrograms(t *testing.T) {
 // The links of each README lead to files and headings.
 func TestReadmeLinks(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"../../README.md", "../inetd/README.md", "README.md"} {
+	for _, file := range []string{"../../README.md", "../tools/inetd/README.md", "README.md"} {
 		for _, link := range regexp.MustCompile(`\]\(([^)\[]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
 			path, anchor, hasAnchor := strings.Cut(link[1], "#")
 			if strings.HasPrefix(path, "https://") {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"fopnp/chapter07/zen/inetd/superserver"
+	"fopnp/chapter07/zen/tools/inetd/superserver"
 )
 
 // startInetd serves as inetd does, see package superserver. This file is only for

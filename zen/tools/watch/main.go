@@ -19,7 +19,7 @@ import (
 	"time"
 
 	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/watch/picture"
+	"fopnp/chapter07/zen/tools/watch/picture"
 )
 
 const (

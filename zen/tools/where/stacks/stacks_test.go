@@ -63,7 +63,7 @@ func TestForms(t *testing.T) {
 			"main.(*box[...]).get(0x1)\n\t/x/main.go:3\n" +
 			"main.main.func1.(*Poller).Events.func2(...)\n\t/x/main.go:3\n" +
 			"fopnp/chapter07/zen/poll.(*Poller).Events.func1(0x2)\n\t/x/main.go:3\n" +
-			"fopnp/chapter07/zen/inetd/superserver.Wait({0x1, 0x2}, 0x3)\n\t/x/main.go:3\n" +
+			"fopnp/chapter07/zen/tools/inetd/superserver.Wait({0x1, 0x2}, 0x3)\n\t/x/main.go:3\n" +
 			"main.main-range1({0x1})\n\t/x/main.go:3\n" +
 			"main.main.func1()\n\t/x/main.go:3\n" +
 			"main.main.gowrap1()\n\t/x/main.go:3\n": "1 select (no cases)  main > superserver.Wait > box[...].get\n",

@@ -6,7 +6,7 @@
 // It is an inetd to read. It reads all lines (conf.go), listens at all ports, and
 // serves each line in a goroutine. It needs no root: it starts programs from its own
 // folder, as the user who has started it. What nowait and wait mean is in
-// zen/inetd/superserver. The line to look at is the one that calls
+// zen/tools/inetd/superserver. The line to look at is the one that calls
 // superserver.Start.
 package main
 
@@ -25,8 +25,8 @@ import (
 	"time"
 
 	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/inetd/superserver"
 	"fopnp/chapter07/zen/system"
+	"fopnp/chapter07/zen/tools/inetd/superserver"
 )
 
 // A service is a line of inetd.conf.

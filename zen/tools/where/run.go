@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/inetd/superserver"
+	"fopnp/chapter07/zen/tools/inetd/superserver"
 )
 
 // A program is killed if it has not printed its stacks within patience. A client

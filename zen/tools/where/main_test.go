@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/where/stacks"
+	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
 // The test binary is also the program that is run: its name says which.

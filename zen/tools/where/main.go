@@ -25,7 +25,7 @@ import (
 	"strings"
 	"syscall"
 
-	"fopnp/chapter07/zen/where/stacks"
+	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
 // filter copies input to output up to the stacks, and prints their picture in place
