@@ -3,78 +3,89 @@ package main
 import (
 	"io"
 	"net"
-	"regexp"
 	"strings"
 	"testing"
 
-	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/zentest"
 )
 
 func TestMain(m *testing.M) { zentest.Main(m, main) }
 
-// answers answers every question at once.
-func answers(conn net.Conn) {
-	defer conn.Close()
-	data := make([]byte, 100)
-	for {
-		n, err := conn.Read(data)
-		if err != nil {
-			return
-		}
-		io.WriteString(conn, strings.Repeat(zen.Aphorisms["Simple is better than?"], strings.Count(string(data[:n]), "?")))
-	}
-}
+const (
+	legend250 = ". waits  A is answered  - is silent  | leaves  ! error  (a column is 250ms)\n"
+	usage     = "\nusage: watch [flags] host\n"
+)
 
-// Standard output is not a terminal here: watch prints the legend and the finished
-// picture, and no escape sequence.
+// Standard output is not a terminal here: watch prints the legend and the picture once.
 func TestPrinted(t *testing.T) {
 	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	go func() { // a server that does not think
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				data := make([]byte, 100)
+				for _, err := conn.Read(data); err == nil; _, err = conn.Read(data) {
+					io.WriteString(conn, "Complex.")
+				}
+				conn.Close()
+			}()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	run := zentest.Run(t, nil, "127.0.0.1", "-p", port)
+	want := "A does not get its answers in a tick: start the server with -think 250ms too\n"
+	if !strings.HasPrefix(run.Stdout, legend250+"A  ") || strings.Count(run.Stdout, "|\n") != 6 || strings.Contains(run.Stdout, "\x1b") || run.Stderr != want || run.Status != 0 {
+		t.Errorf("status %d, standard output\n%sstandard error\n%s", run.Status, run.Stdout, run.Stderr)
+	}
+	run = zentest.Run(t, nil, "127.0.0.1", "-p", port, "-beside", "silent")
+	if !strings.HasPrefix(run.Stdout, legend250+"silent  -") || run.Stderr != "" || run.Status != 0 {
+		t.Errorf("status %d, standard output\n%sstandard error\n%s", run.Status, run.Stdout, run.Stderr)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
-		args []string
-		want string
+		args   []string
+		stderr string // its begin
+		status int
 	}{
-		{nil, `A  [.A-]+\|\nB  [.B-]+\|\nC  [.C-]+\|\nD  [.D-]+\|\nE  [.E-]+\|\nF  [.F-]+\|\n`},
-		{[]string{"-beside", "silent", "-beside", "silent"}, `silent  -{12,}\|\nsilent  -{12,}\|\nA       [.A-]+\|\nB       (.*\n){5}`},
+		{[]string{"127.0.0.1", "-p", "0"}, "dial tcp 127.0.0.1:0: ", 1},
+		{nil, "expected one host, got []" + usage, 2},
+		{[]string{"localhost", "-beside", "crowd"}, `invalid value "crowd" for flag -beside: expected one of deaf, endless, flood, silent` + usage, 2},
+		{[]string{"localhost", "-think", "0"}, "expected a tick from 1ms to 1m, got -think 0s" + usage, 2},
+		{[]string{"localhost", "-think", "1h"}, "expected a tick from 1ms to 1m, got -think 1h0m0s" + usage, 2},
 	} {
-		host, port := zentest.Serve(t, answers)
-		args := append([]string{host, "-think", "100ms", "-p", port}, test.args...)
-		run := zentest.Run(t, nil, args...)
-		want := `^\. waits .*\(a column is 100ms\)\n` + test.want + `$`
-		if !regexp.MustCompile(want).MatchString(run.Stdout) || run.Stderr != "" || run.Status != 0 {
-			t.Errorf("%q: status %d, standard output\n%sstandard error\n%swant %s", args, run.Status, run.Stdout, run.Stderr, want)
+		run := zentest.Run(t, nil, test.args...)
+		if run.Stdout != "" || !strings.HasPrefix(run.Stderr, test.stderr) || run.Status != test.status || run.Status == 1 && strings.Count(run.Stderr, "\n") != 1 {
+			t.Errorf("%q: status %d\n%s%s", test.args, run.Status, run.Stdout, run.Stderr)
 		}
 	}
 }
 
-// What goes wrong is one line below the picture.
-func TestError(t *testing.T) {
+// In a terminal a frame is cut to the columns, and erases the last one, also if the terminal
+// has wrapped that since.
+func TestFrame(t *testing.T) {
 	t.Parallel()
-	host, port := zentest.Serve(t, func(conn net.Conn) {
-		io.WriteString(conn, "SSH-2.0-OpenSSH_9.2\r\n")
-		io.Copy(io.Discard, conn)
-	})
-	run := zentest.Run(t, nil, host, "-p", port)
-	if !strings.HasSuffix(run.Stdout, "!\n") || strings.Count(run.Stdout, "!\n") != 6 || run.Status != 1 {
-		t.Errorf("status %d\n%s", run.Status, run.Stdout)
-	}
-	if want := regexp.MustCompile(`^[A-F]: expected "Complex\.", got "SSH-2\.0-"\n$`); !want.MatchString(run.Stderr) {
-		t.Errorf("standard error %q, want %v", run.Stderr, want)
-	}
-}
-
-func TestCommandLine(t *testing.T) {
-	t.Parallel()
-	zentest.CheckCommandLine(t, []string{"127.0.0.1", "-p", "0"}, `^dial tcp 127\.0\.0\.1:0: `)
-	for _, test := range []struct{ flag, value, line string }{
-		{"-beside", "crowd", `invalid value "crowd" for flag -beside: expected one of deaf, endless, flood, silent`},
-		{"-beside", "", `invalid value "" for flag -beside: expected one of deaf, endless, flood, silent`},
-		{"-think", "0", `expected a tick from 1ms to 1m, got -think 0s`},
-		{"-think", "-1s", `expected a tick from 1ms to 1m, got -think -1s`},
+	text := "A  A------\nB  ......\n"
+	for _, test := range []struct{ what, got, want string }{
+		{"it fits", cut(text, 10), text},
+		{"it is too wide", cut(text, 9), "A  A-----\nB  ......\n"},
+		{"no frame yet", erase("", 24, 80), ""},
+		{"the last frame", erase(text, 24, 10), "\r\x1b[2A\x1b[2M"},
+		{"it is wrapped", erase(text, 24, 9), "\r\x1b[3A\x1b[3M"},
+		{"its begin is not on the screen", erase(text, 2, 80), ""},
 	} {
-		run := zentest.Run(t, nil, "localhost", test.flag, test.value)
-		if run.Stdout != "" || !strings.HasPrefix(run.Stderr, test.line+"\nusage: watch [flags] host\n") || run.Status != 2 {
-			t.Errorf("%s %q: status %d\n%s%s", test.flag, test.value, run.Status, run.Stdout, run.Stderr)
+		if test.got != test.want {
+			t.Errorf("%s: %q, want %q", test.what, test.got, test.want)
 		}
 	}
 }
