@@ -165,6 +165,7 @@ var whereItWaits = rule{
 func places(readme string) map[string]string {
 	_, table, _ := strings.Cut(readme, "\n$ bin/where ")
 	table, _, _ = strings.Cut(table, "```")
+	table = strings.ReplaceAll(table, "\n"+strings.Repeat(" ", 30)+"> ", " > ") // where breaks long rows
 	found := map[string]string{}
 	name := ""
 	for _, row := range strings.SplitAfter(table, "\n")[1:] {

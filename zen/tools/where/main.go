@@ -1,10 +1,12 @@
+//go:build unix
+
 // Where shows where servers wait while three clients are connected and silent: in
 // which of its functions each goroutine is.
 //
 //	go build -o bin/ ./... && bin/where bin/srv_* bin/in_*
 //
 // It starts each program, connects the clients, and sends the program SIGQUIT: a Go
-// program then prints the stacks of its goroutines and ends.
+// program then prints the stacks of its goroutines and ends (run.go).
 //
 // Without programs Where is a filter, for a server that you start yourself. Press
 // Control-\ to send SIGQUIT:
@@ -15,6 +17,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,16 +31,44 @@ import (
 	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
-// filter copies input to output up to the stacks, and prints their picture in place
-// of them.
+// show prints the picture of the stacks in dump beside name, in rows of at most 80
+// columns. It breaks a longer row before a function.
+func show(output io.Writer, name, dump string) error {
+	rows := ""
+	for row := range strings.Lines(stacks.Picture(dump)) {
+		functions := strings.Split(strings.TrimSpace(row), " > ")
+		line := name + functions[0]
+		name = strings.Repeat(" ", len(name))
+		for _, function := range functions[1:] {
+			if len(line+" > "+function) > 80 {
+				rows += line + "\n"
+				line = name + strings.Repeat(" ", 15) // the first function is in column 16
+			}
+			line += " > " + function
+		}
+		rows += line + "\n"
+	}
+	if rows == "" {
+		return errors.New("no stack has a function of this repository")
+	}
+	_, err := io.WriteString(output, rows)
+	return err
+}
+
+// filter copies input to output up to the stacks, and shows their picture in place of
+// them. A line of a log may look like the first line of the stacks.
 func filter(output io.Writer, input io.Reader) error {
 	lines := bufio.NewReader(input)
 	for {
 		line, err := lines.ReadString('\n')
 		if strings.TrimSpace(line) == stacks.FirstLine {
-			break
+			if next, _ := lines.Peek(3); string(next) == "PC=" {
+				break
+			}
 		}
-		io.WriteString(output, line)
+		if _, err := io.WriteString(output, line); err != nil {
+			return err
+		}
 		if err == io.EOF {
 			return nil
 		}
@@ -46,8 +77,11 @@ func filter(output io.Writer, input io.Reader) error {
 		}
 	}
 	dump, err := io.ReadAll(lines)
-	fmt.Fprintf(output, "\n%s", stacks.Picture(string(dump)))
-	return err
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(output)
+	return show(output, "", string(dump))
 }
 
 func main() {
@@ -57,25 +91,29 @@ func main() {
 	}
 	flag.Parse()
 	if flag.NArg() == 0 {
-		signal.Ignore(syscall.SIGQUIT) // the terminal sends it to the filter too
+		quit := make(chan os.Signal, 1)
+		signal.Notify(quit, syscall.SIGQUIT) // the terminal sends it to the filter too
+		if stdin, err := os.Stdin.Stat(); err == nil && stdin.Mode()&os.ModeCharDevice != 0 {
+			fmt.Fprintln(os.Stderr, "where: reading what a server prints on SIGQUIT; -h says more")
+			go func() {
+				<-quit
+				os.Exit(1)
+			}()
+		}
 		if err := filter(os.Stdout, os.Stdin); err != nil {
 			log.Fatal(err)
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	for _, program := range flag.Args() {
 		dump, err := run(ctx, program)
 		if err != nil {
 			log.Fatalf("%s: %v", program, err)
 		}
-		name := filepath.Base(program)
-		for line := range strings.Lines(stacks.Picture(dump)) {
-			if _, err := fmt.Printf("%-12s  %s", name, line); err != nil {
-				log.Fatal(err)
-			}
-			name = ""
+		if err := show(os.Stdout, fmt.Sprintf("%-14s", filepath.Base(program)), dump); err != nil {
+			log.Fatalf("%s: %v", program, err)
 		}
 	}
 }

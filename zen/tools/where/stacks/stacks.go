@@ -3,8 +3,8 @@
 package stacks
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,46 +13,26 @@ import (
 // FirstLine is the line before the stacks.
 const FirstLine = "SIGQUIT: quit"
 
-// A place is where a goroutine waits.
-type place struct {
-	state string // of the goroutine, such as "IO wait"
-	path  string // its functions, such as "main > serve"
-}
-
 // Picture returns the picture of the stacks in dump, which may be from several
 // processes. Each line is a place: how many goroutines wait there, their state, and
-// their functions, the outermost first. Goroutines that start in main come first.
+// their functions, the outermost first.
 //
 // Picture shows only functions of this repository, and those of package zen and of
 // the program itself without the package's name. Of the calls within another
 // package, such as poll, it shows only the first.
 func Picture(dump string) string {
-	count := map[place]int{}
-	for text := range strings.SplitSeq(dump, "\n\n") {
-		header, path := state.FindStringSubmatch(text), functions(text)
-		if header != nil && path != "" {
-			count[place{header[1], path}]++
+	count := map[[2]string]int{} // goroutines by functions and state
+	for stack := range strings.SplitSeq(strings.ReplaceAll(dump, "\r", ""), "\n\n") {
+		stack, _, _ = strings.Cut(stack, "\n[originating from ") // the goroutine that has started this one
+		if header, path := state.FindStringSubmatch(stack), functions(stack); header != nil && path != "" {
+			count[[2]string{path, header[1]}]++
 		}
 	}
-	var places []place
-	for p := range count {
-		places = append(places, p)
-	}
-	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.path, b.path), cmp.Compare(a.state, b.state))
-	})
 	var picture strings.Builder
-	for _, p := range places {
-		fmt.Fprintf(&picture, "%d %-12s  %s\n", count[p], p.state, p.path)
+	for _, place := range slices.SortedFunc(maps.Keys(count), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		fmt.Fprintf(&picture, "%d %-12s  %s\n", count[place], place[1], place[0])
 	}
 	return picture.String()
-}
-
-func order(p place) int {
-	if strings.HasPrefix(p.path, "main") {
-		return 0
-	}
-	return 1
 }
 
 // functions returns our functions in the stack of a goroutine, or "" if it has none.
@@ -60,24 +40,21 @@ func order(p place) int {
 // other closures are left out, as is what the compiler adds.
 func functions(stack string) string {
 	var names []string
+	previous := "" // package
 	lines := strings.Split(stack, "\n")
 	slices.Reverse(lines) // the outermost function is the last
-	previous := ""
 	for _, line := range lines {
 		match := frame.FindStringSubmatch(line)
 		if match == nil || strings.Contains(line, ".gowrap") || names != nil && closure.MatchString(match[2]) {
 			continue
 		}
-		pkg := match[1]
-		name := strings.NewReplacer("(*", "", ")", "").Replace(closure.ReplaceAllString(match[2], ""))
+		pkg, name := match[1], strings.NewReplacer("(*", "", ")", "").Replace(closure.ReplaceAllString(match[2], ""))
 		if pkg != "" {
 			name = pkg + "." + name
 		}
-		if pkg != "" && pkg == previous || names != nil && name == names[len(names)-1] {
-			continue
+		if (pkg == "" || pkg != previous) && (names == nil || name != names[len(names)-1]) {
+			names, previous = append(names, name), pkg
 		}
-		previous = pkg
-		names = append(names, name)
 	}
 	return strings.Join(names, " > ")
 }
