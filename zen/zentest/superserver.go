@@ -7,16 +7,16 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"sync"
 	"testing"
 	"time"
 
-	"fopnp/chapter07/zen/tools/inetd/superserver"
+	"fopnp/chapter07/zen/poll"
 )
 
-// startInetd serves as inetd does, see package superserver. This file is only for
-// systems with epoll or kqueue: elsewhere a program that imports package poll, as
-// that package does, ends before it listens.
+// startInetd serves as inetd does. This file is only for systems with epoll or kqueue:
+// elsewhere a program that imports package poll ends before it listens.
 func (s *service) startInetd(t testing.TB) {
 	t.Helper()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
@@ -26,9 +26,9 @@ func (s *service) startInetd(t testing.TB) {
 	listener := tcp.(*net.TCPListener)
 	s.address = listener.Addr().String()
 	s.options.environment = append(s.options.environment, logVariable+"="+s.logFile)
-	serve := superserver.Nowait
+	serve := nowait
 	if s.server.Inetd == "wait" {
-		serve = superserver.Wait
+		serve = wait
 	}
 	stop := make(chan struct{})
 	var running sync.WaitGroup
@@ -43,7 +43,7 @@ func (s *service) startInetd(t testing.TB) {
 	go func() {
 		defer running.Done()
 		defer listener.Close()
-		serve(listener, func(socket superserver.Socket) (<-chan struct{}, error) {
+		serve(listener, func(socket fileOf) (<-chan struct{}, error) {
 			select {
 			case <-stop:
 				return nil, errors.New("the test is over")
@@ -53,7 +53,7 @@ func (s *service) startInetd(t testing.TB) {
 				return nil, errors.New("the test has destroyed the listening socket")
 			}
 			command := s.program()
-			ended, err := s.begin(command, func() error { return superserver.Start(command, socket) })
+			ended, err := s.begin(command, func() error { return startWith(command, socket) })
 			if err != nil {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -66,6 +66,50 @@ func (s *service) startInetd(t testing.TB) {
 		defer running.Done()
 		s.followLog(stop)
 	}()
+}
+
+// A fileOf is a client's connection, or the listening socket.
+type fileOf interface{ File() (*os.File, error) }
+
+// nowait calls start for each client, and does not wait for the program.
+func nowait(listener *net.TCPListener, start func(fileOf) (<-chan struct{}, error)) {
+	for {
+		conn, err := listener.AcceptTCP()
+		if err != nil {
+			return
+		}
+		_, err = start(conn)
+		conn.Close()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// wait calls start when a client is in the queue, and waits until the program has ended.
+func wait(listener *net.TCPListener, start func(fileOf) (<-chan struct{}, error)) {
+	poller, err := poll.New(listener)
+	if err != nil {
+		return
+	}
+	for range poller.Events() {
+		ended, err := start(listener)
+		if err != nil {
+			return
+		}
+		<-ended
+	}
+}
+
+// startWith starts command with socket as its descriptors 0, 1 and 2.
+func startWith(command *exec.Cmd, socket fileOf) error {
+	file, err := socket.File()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	command.Stdin, command.Stdout, command.Stderr = file, file, file
+	return command.Start()
 }
 
 // listening reports whether listener still listens.

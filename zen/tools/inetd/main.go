@@ -1,17 +1,19 @@
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
 // Inetd listens at the ports of an inetd.conf, and starts the program of a line
 // when a client connects:
 //
 //	go build -o bin/ ./... && bin/inetd inetd.conf
 //
-// It is an inetd to read. It reads all lines (conf.go), listens at all ports, and
-// serves each line in a goroutine. It needs no root: it starts programs from its own
-// folder, as the user who has started it. What nowait and wait mean is in
-// zen/tools/inetd/superserver. The line to look at is the one that calls
-// superserver.Start.
+// It is an inetd to read. It listens at the port of each line, and then serves each in a
+// goroutine. It needs no root: it starts programs from its own folder, as the user who
+// has started it. What nowait and wait mean is in zen/tools/inetd/superserver. The line
+// to look at is the one that calls Serve.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -20,135 +22,125 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/system"
 	"fopnp/chapter07/zen/tools/inetd/superserver"
 )
 
-// A service is a line of inetd.conf.
-type service struct {
-	place    string // of the line, such as inetd.conf:2
-	address  string
-	mode     string // "nowait" or "wait"
-	program  string // its path
-	args     []string
-	listener zen.Listener
-	due      time.Time // under wait: when the program may start again
+// open listens for the service of a line: port, stream, tcp, nowait or wait, user,
+// program, and the program's arguments with its name first. In place of the port there
+// may be an address, such as 127.0.0.1:1060.
+func open(fields []string, folder string) (*superserver.Service, error) {
+	if len(fields) < 6 || fields[1] != "stream" || fields[2] != "tcp" {
+		return nil, fmt.Errorf("expected port stream tcp nowait|wait user program, got %q", strings.Join(fields, " "))
+	}
+	mode, _, _ := strings.Cut(fields[3], ".") // a limit may follow, as in nowait.1000
+	if mode != "nowait" && mode != "wait" {
+		return nil, fmt.Errorf("expected nowait or wait, got %q", fields[3])
+	}
+	program := filepath.Join(folder, filepath.Base(fields[5]))
+	if _, err := exec.LookPath(program); err != nil {
+		return nil, fmt.Errorf("expected a program at %s; inetd looks only in its own folder", program)
+	}
+	args := fields[6:]
+	if len(args) == 0 {
+		args = []string{filepath.Base(program)}
+	}
+	address := fields[0]
+	if !strings.Contains(address, ":") {
+		address = ":" + address // every interface
+	}
+	listener, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = fmt.Errorf("%w; stop the server that runs there", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &superserver.Service{
+		Listener: zen.Listener{TCPListener: listener.(*net.TCPListener)},
+		Wait:     mode == "wait",
+		Command:  func() *exec.Cmd { return &exec.Cmd{Path: program, Args: args} },
+		Pause:    time.Second,
+	}, nil
 }
 
-// pause is the time between two tries to start a program, and at least the time
-// between two starts under wait: a program that ends without accepting its client
-// would otherwise start thousands of times.
-const pause = time.Second
-
-var (
-	starting sync.Mutex     // held while a program starts, and when inetd ends
-	running  sync.WaitGroup // the programs that run
-)
-
-// serve serves clients until that is impossible. When ctx is done, its programs are
-// killed.
-func (s *service) serve(ctx context.Context) error {
-	log.Printf("Listening at %v for %s (%s)", s.listener.Addr(), s.args[0], s.mode)
-	serve := superserver.Nowait
-	if s.mode == "wait" {
-		serve = superserver.Wait
+// reserveThreads lets Go's runtime make count threads, which it keeps. If clients take
+// all threads that the user may have, and the runtime needs one more, it ends inetd.
+func reserveThreads(count int) {
+	var locked sync.WaitGroup
+	locked.Add(count)
+	for range count {
+		go func() {
+			runtime.LockOSThread() // each goroutine has a thread of its own
+			locked.Done()
+			locked.Wait()
+			runtime.UnlockOSThread()
+		}()
 	}
-	return serve(s.listener, func(socket superserver.Socket) (<-chan struct{}, error) {
-		if client, ok := socket.(net.Conn); ok {
-			log.Printf("Accepted connection from %v", client.RemoteAddr())
-		} else {
-			log.Printf("A client is in the queue at %v", s.listener.Addr())
-			time.Sleep(time.Until(s.due))
-			s.due = time.Now().Add(pause)
-		}
-		return s.start(ctx, socket), nil
-	})
-}
-
-// start starts the program with socket, and returns a channel that is closed when
-// the program has ended. If the program cannot be started, start tries again until
-// ctx is done.
-func (s *service) start(ctx context.Context, socket superserver.Socket) (ended chan struct{}) {
-	command, err := s.tryStart(ctx, socket)
-	for err != nil && ctx.Err() == nil {
-		log.Printf("Start error: %v; retrying in %v", err, pause)
-		time.Sleep(pause)
-		command, err = s.tryStart(ctx, socket)
-	}
-	ended = make(chan struct{})
-	if err != nil { // inetd ends
-		return ended
-	}
-	pid := command.Process.Pid
-	log.Printf("Started %s as process %d", s.args[0], pid)
-	go func() {
-		command.Wait() // without it, a process that has ended remains as a zombie
-		log.Printf("Ended process %d: %v", pid, command.ProcessState)
-		close(ended)
-		running.Done()
-	}()
-	return ended
-}
-
-func (s *service) tryStart(ctx context.Context, socket superserver.Socket) (*exec.Cmd, error) {
-	starting.Lock()
-	defer starting.Unlock()
-	command := exec.CommandContext(ctx, s.program)
-	command.Args = s.args
-	err := superserver.Start(command, socket)
-	if err == nil {
-		running.Add(1)
-	}
-	return command, err
+	locked.Wait()
 }
 
 func main() {
 	log.SetFlags(0)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // the reader of the log may leave
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: inetd FILE\nAn inetd to read. FILE is an inetd.conf; the programs are in inetd's own folder.")
 	}
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintf(flag.CommandLine.Output(), "expected one file, got %q\n", flag.Args())
+		fmt.Fprintf(flag.CommandLine.Output(), "expected one file, got %d\n", flag.NArg())
 		flag.Usage()
 		os.Exit(2)
 	}
-	if system.Missing != nil {
-		log.Fatal(system.Missing)
+	file := flag.Arg(0)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		log.Fatal(err)
 	}
 	self, err := os.Executable()
 	if err != nil {
 		log.Fatal(err)
 	}
-	services, err := readConf(flag.Arg(0), filepath.Dir(self))
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, s := range services {
-		listener, err := net.Listen("tcp", s.address)
-		if err != nil {
-			log.Fatalf("%s: %v", s.place, err)
+	services := map[string]*superserver.Service{} // by the place of the line, such as inetd.conf:2
+	for i, line := range strings.Split(string(text), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+			continue
 		}
-		s.listener = zen.Listener{TCPListener: listener.(*net.TCPListener)}
+		place := fmt.Sprintf("%s:%d", file, i+1)
+		if services[place], err = open(fields, filepath.Dir(self)); err != nil {
+			log.Fatalf("%s: %v", place, err)
+		}
+	}
+	if len(services) == 0 {
+		log.Fatalf("%s: expected at least one service", file)
 	}
 
 	log.Printf("Starting programs from %s, as the user who runs inetd", filepath.Dir(self))
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	for _, s := range services {
+	reserveThreads(2*runtime.NumCPU() + 4*len(services) + 8)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // the reader of the log may leave
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGHUP}
+	ends = slices.DeleteFunc(ends, signal.Ignored) // as nohup ignores SIGHUP
+	ctx, stop := signal.NotifyContext(context.Background(), append(ends, syscall.SIGTERM)...)
+	context.AfterFunc(ctx, stop) // a second signal ends inetd even if nobody reads its log
+	var serving sync.WaitGroup
+	for place, s := range services {
+		serving.Add(1)
 		go func() {
-			log.Printf("%s: %v", s.place, s.serve(ctx))
-			stop()
+			defer serving.Done()
+			log.Printf("%s: %v", place, s.Serve(ctx))
 		}()
 	}
+	go func() { serving.Wait(); stop() }()
 	<-ctx.Done()
-	stop()          // a second signal ends inetd even if nobody reads its log
-	starting.Lock() // no program starts from here on
-	running.Wait()
+	for _, s := range services {
+		s.End()
+	}
 	os.Exit(1)
 }

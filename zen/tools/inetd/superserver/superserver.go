@@ -1,80 +1,146 @@
-// Package superserver does what inetd does with a listening socket. Under "nowait"
-// it accepts each client, and starts a program for it. Under "wait" it only finds
-// out that a client is there: the program accepts.
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
+
+// Package superserver does what inetd does with one line of its inetd.conf. Under
+// "nowait" it accepts each client, and starts a program for it. Under "wait" it only
+// finds out that a client is there: the program accepts.
 package superserver
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
 
+	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/poll"
 )
 
-// A Socket is what a program is started with: under "nowait" a *[net.TCPConn], and
-// under "wait" the listener itself.
-type Socket interface {
-	File() (*os.File, error) // a copy, for the caller to close
+// A Service is a listening socket, and the program that answers its clients.
+type Service struct {
+	Listener zen.Listener
+	Wait     bool             // the program gets the listening socket; otherwise, a client's connection
+	Command  func() *exec.Cmd // returns a new command for each start
+	Pause    time.Duration    // the time between two tries to start and, under wait, at least between two starts
+
+	starting sync.Mutex // held while a program starts, and from End on
+	running  sync.WaitGroup
 }
 
-// A Listener is a *[net.TCPListener], or embeds one.
-type Listener interface {
-	net.Listener
-	Socket
-}
-
-// A Starter starts a program with socket, as [Start] does, and returns a channel
-// that is closed when the program has ended. The Starter may use socket until it
-// returns. An error ends the superserver, so a Starter that wants to try again
-// does so itself.
-type Starter func(socket Socket) (ended <-chan struct{}, err error)
-
-// Nowait accepts clients from listener, calls start for each one, and closes the
-// connection, which the program still has. It does not wait for the program.
-// Nowait returns the error of listener's Accept or of start. The caller still owns
-// listener.
-func Nowait(listener Listener, start Starter) error {
+// Serve serves clients, and logs who listens, is accepted, starts and ends. It returns
+// an error when the listening socket is destroyed. The programs go on until they end, or
+// ctx is done: then each is killed.
+func (s *Service) Serve(ctx context.Context) error {
+	if s.Wait {
+		return s.serveWait(ctx)
+	}
+	log.Printf("Listening at %v for %s (nowait)", s.Listener.Addr(), s.Command().Args[0])
 	for {
-		conn, err := listener.Accept()
+		conn, err := s.Listener.Accept()
 		if err != nil {
 			return err
 		}
-		_, err = start(conn.(*net.TCPConn))
-		conn.Close()
-		if err != nil {
-			return err
-		}
+		log.Printf("Accepted connection from %v", conn.RemoteAddr())
+		go func() { // the next client does not wait for a program that cannot be started
+			pid := s.start(conn.(*net.TCPConn))
+			conn.Close() // the program still has it
+			s.await(ctx, pid)
+		}()
 	}
 }
 
-// Wait waits until a client is in the queue of listener, calls start, and does
-// nothing more until that program has ended. If a client is then in the queue, as
-// when the program has accepted none, Wait calls start again at once. Wait returns
-// the error of start or of package poll. The caller still owns listener; closing it
-// does not end Wait.
-func Wait(listener Listener, start Starter) error {
-	poller, err := poll.New(listener)
+// serveWait starts a program when a client is in the queue, and waits until that program
+// has ended. If it has accepted no client, it is started again.
+func (s *Service) serveWait(ctx context.Context) error {
+	log.Printf("Listening at %v for %s (wait)", s.Listener.Addr(), s.Command().Args[0])
+	poller, err := poll.New(s.Listener)
 	if err != nil {
 		return err
 	}
-	for range poller.Events() { // a client is in the queue
-		ended, err := start(listener)
-		if err != nil {
-			return err
+	for socket := range poller.Events() {
+		// A socket that was destroyed is always ready.
+		if listens, err := syscall.GetsockoptInt(int(socket), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err != nil || listens == 0 {
+			return errors.New("the socket does not listen any more")
 		}
-		<-ended
+		log.Printf("A client is in the queue at %v", s.Listener.Addr())
+		next := time.After(s.Pause)
+		s.await(ctx, s.start(s.Listener))
+		<-next
 	}
 	return poller.Err()
 }
 
-// Start starts command with socket as its descriptors 0, 1 and 2. The descriptors
-// block, as a program expects, even if the program before has changed that.
-func Start(command *exec.Cmd, socket Socket) error {
+// A socket is a client's connection, or the listening socket.
+type socket interface{ File() (*os.File, error) }
+
+// start starts a program, and returns its process number. If that fails, start logs why,
+// and tries again.
+func (s *Service) start(socket socket) (pid int) {
+	pid, err := s.tryStart(socket)
+	for ; err != nil; pid, err = s.tryStart(socket) {
+		log.Printf("Start error: %v; retrying in %v", err, s.Pause)
+		time.Sleep(s.Pause)
+	}
+	return pid
+}
+
+// tryStart starts a program with socket as its descriptors 0, 1 and 2.
+func (s *Service) tryStart(socket socket) (pid int, err error) {
+	s.starting.Lock()
+	defer s.starting.Unlock()
 	file, err := socket.File()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer file.Close()
+	command := s.Command()
 	command.Stdin, command.Stdout, command.Stderr = file, file, file
-	return command.Start() // makes the socket blocking
+	if err := command.Start(); err != nil { // makes the socket blocking, as a program expects
+		return 0, err
+	}
+	s.running.Add(1)
+	pid = command.Process.Pid
+	log.Printf("Started %s as process %d", command.Args[0], pid)
+	return pid, command.Process.Release() // in place of command.Wait: see await
+}
+
+// await waits until a process has ended, and kills it when ctx is done. Until somebody
+// asks how it has ended, it remains as a zombie. os/exec asks with a system call that
+// waits, which takes a thread for each process. await asks each time that the system
+// says that some process has ended.
+func (s *Service) await(ctx context.Context, pid int) {
+	children := make(chan os.Signal, 1)
+	signal.Notify(children, syscall.SIGCHLD)
+	defer signal.Stop(children)
+	var status syscall.WaitStatus
+	for end := ctx.Done(); ; {
+		if ended, _ := syscall.Wait4(pid, &status, syscall.WNOHANG, nil); ended == pid {
+			break
+		}
+		select {
+		case <-children:
+		case <-end:
+			syscall.Kill(pid, syscall.SIGKILL)
+			end = nil
+		}
+	}
+	how := fmt.Sprintf("exit status %d", status.ExitStatus())
+	if status.Signaled() {
+		how = fmt.Sprintf("signal: %v", status.Signal())
+	}
+	log.Printf("Ended process %d: %s", pid, how)
+	s.running.Done()
+}
+
+// End waits until all programs have ended. From then on none is started. Call End when
+// Serve's context is done, and before the process exits.
+func (s *Service) End() {
+	s.starting.Lock()
+	s.running.Wait()
 }
