@@ -134,7 +134,7 @@ func main() {
 		serving.Add(1)
 		go func() {
 			defer serving.Done()
-			log.Printf("%s: %v", place, s.Serve(ctx))
+			log.Printf("%s: no further clients: %v", place, s.Serve(ctx))
 		}()
 	}
 	go func() { serving.Wait(); stop() }()
