@@ -80,6 +80,10 @@ func filter(output io.Writer, input io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if stacks.Picture(string(dump)) == "" { // a program of another repository
+		_, err := io.WriteString(output, stacks.FirstLine+"\n"+string(dump))
+		return err
+	}
 	fmt.Fprintln(output)
 	return show(output, "", string(dump))
 }

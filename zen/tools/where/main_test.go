@@ -79,10 +79,10 @@ func TestRun(t *testing.T) {
 		os.WriteFile(zen.LogFile, []byte(before), 0o644)
 		dump, err := run(t.Context(), path)
 		if err != nil || !strings.Contains(stacks.Picture(dump), "HandleConversation") {
-			t.Errorf("%s: got %q, %v; want a stack with HandleConversation", name, dump, err)
+			t.Errorf("%s: got %.200q, %v; want a stack with HandleConversation", name, dump, err)
 		}
 		if text, _ := os.ReadFile(zen.LogFile); string(text) != before {
-			t.Errorf("%s: the log is %q, want %q", name, text, before)
+			t.Errorf("%s: the log is %.200q, want %q", name, text, before)
 		}
 	}
 }
@@ -158,6 +158,7 @@ func TestFilter(t *testing.T) {
 	for input, want := range map[string]string{
 		"":                                       "",
 		"one\ntwo":                               "one\ntwo",
+		"SIGQUIT: quit\nPC=0x1\nother\n":         "SIGQUIT: quit\nPC=0x1\nother\n",
 		"Listening\nSIGQUIT: quit\none\n" + dump: "Listening\nSIGQUIT: quit\none\n" + picture,
 		strings.ReplaceAll(dump, "\n", "\r\n"):   picture,
 	} {

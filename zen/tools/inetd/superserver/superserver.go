@@ -34,8 +34,8 @@ type Service struct {
 }
 
 // Serve serves clients, and logs who listens, is accepted, starts and ends. It returns
-// an error when the listening socket is destroyed. The programs go on until they end, or
-// ctx is done: then each is killed.
+// an error when the listening socket is destroyed or, under nowait, closed. Programs that
+// run go on, until ctx is done: then each is killed.
 func (s *Service) Serve(ctx context.Context) error {
 	if s.Wait {
 		return s.serveWait(ctx)
