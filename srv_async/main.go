@@ -33,7 +33,11 @@ func serve(listener net.Listener) error {
 	// clients share these two.
 	data := make([]byte, zen.MaxQuestion)
 	var answers []byte
-	for socket, event := range poller.Events() {
+	for {
+		socket, event, err := poller.Wait()
+		if err != nil {
+			return err
+		}
 
 		// A new client: remember it, and wait for its first question.
 		if socket == poller.Listener {
@@ -76,7 +80,6 @@ func serve(listener net.Listener) error {
 			poller.HangUp(socket)
 		}
 	}
-	return poller.Err()
 }
 
 func main() {

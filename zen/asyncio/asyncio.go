@@ -96,7 +96,11 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
 	buffer := []byte{} // what a client writes while the loop handles its event
-	for socket, event := range poller.Events() {
+	for {
+		socket, event, err := poller.Wait()
+		if err != nil {
+			return err
+		}
 
 		if socket == poller.Listener {
 			if newcomer, address, ok := poller.Accept(); ok {
@@ -135,5 +139,4 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 			poller.HangUp(socket)
 		}
 	}
-	return poller.Err()
 }

@@ -79,7 +79,11 @@ func Loop(listener net.Listener, server Handler) error {
 	}
 	r := &reactor{poller, map[poll.Socket]Handler{}}
 	server.attach(r, poller.Listener)
-	for socket, event := range poller.Events() {
+	for {
+		socket, event, err := poller.Wait()
+		if err != nil {
+			return err
+		}
 		if socket == poller.Listener {
 			server.HandleAccept()
 			continue
@@ -93,7 +97,6 @@ func Loop(listener net.Listener, server Handler) error {
 		}
 		r.ask(socket, handler)
 	}
-	return poller.Err()
 }
 
 // handle calls a handler for one event. If the event says both, as epoll's can,

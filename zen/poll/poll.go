@@ -3,12 +3,12 @@
 // event loop inside, under every [net.Conn]; this package is one that you can
 // read. It uses epoll on Linux, and kqueue on macOS and the BSDs.
 //
-// A program loops over [Poller.Events], and does for each event what can be done
-// without waiting. A turn is one wait and the events that it returns. A [Poller]
-// is level-triggered: an event is repeated in each turn until its cause is gone.
-// So a program calls Recv once for each Readable event; if more has arrived than
-// Recv took, there is another event in the next turn. A client that sends without
-// a pause gets one Recv in a turn, as every other client does.
+// A program calls [Poller.Wait] in a loop, and does for each event what can be done
+// without waiting. The system reports events in turns, up to 128 at once. A [Poller] is
+// level-triggered: an event is repeated in each turn until its cause is gone. So a
+// program calls Recv once for each Readable event; if more has arrived than Recv
+// took, there is another event in the next turn. A client that never stops sending
+// gets one Recv in a turn, as every other client does.
 //
 // Watch a socket for what you want from it, and no more. A socket is nearly
 // always Writable, so watch for that only while you have something to send. And
@@ -21,7 +21,6 @@ package poll
 import (
 	"fmt"
 	"io"
-	"iter"
 	"net"
 	"os"
 	"runtime"
@@ -57,7 +56,7 @@ func (s Socket) Recv(data []byte) (int, error) {
 	if n == 0 && err == nil && len(data) > 0 {
 		return 0, io.EOF
 	}
-	return result("read", n, err)
+	return transferred("read", n, err)
 }
 
 // Send gives data to the system, and returns how many bytes the system took. It
@@ -68,12 +67,12 @@ func (s Socket) Send(data []byte) (int, error) {
 		return 0, nil
 	}
 	n, err := syscall.Write(descriptor(s), data)
-	return result("write", n, err)
+	return transferred("write", n, err)
 }
 
-// result returns what a system call has done. A call that would block or was
-// interrupted has done nothing; the event comes again.
-func result(call string, n int, err error) (int, error) {
+// transferred returns how many bytes a system call has read or written. A call that
+// would block or was interrupted has transferred none; the event comes again.
+func transferred(call string, n int, err error) (int, error) {
 	if err == syscall.EAGAIN || err == syscall.EINTR {
 		return 0, nil
 	}
@@ -87,13 +86,14 @@ type Poller struct {
 	owner     net.Listener         // keeps the descriptor of Listener open: without it, garbage collection closes it
 	queue     int                  // the descriptor of epoll or kqueue
 	watched   []Event              // what each socket is watched for, by its number
-	events    events               // what the system reports in a turn
-	turn      []readiness          // the events of this turn; Accept may add one
+	events    events               // room for what the system reports in a turn
+	turn      []readiness          // the events of this turn; Accept may add some
+	next      int                  // the index in turn of the event that is next for Wait
 	handled   int                  // events since the last call of runtime.Gosched
-	backoff   time.Duration        // the next pause of Listener
+	backoff   time.Duration        // how long Listener was not watched after the last error, or 0
 	timers    []timer              // the earliest first
 	lingering map[Socket]time.Time // when to close each socket that lingers
-	err       error                // why Events has ended
+	err       error                // what has failed; Wait returns it
 }
 
 type readiness struct {
@@ -114,8 +114,8 @@ func New(listener net.Listener) (*Poller, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Poller{owner: listener, queue: queue, backoff: shortestPause, lingering: map[Socket]time.Time{}}
-	if p.Listener, err = adopt(listener); err == nil {
+	p := &Poller{owner: listener, queue: queue, lingering: map[Socket]time.Time{}}
+	if p.Listener, err = listeningSocket(listener); err == nil {
 		err = p.add(p.Listener, Readable)
 	}
 	if err != nil {
@@ -125,9 +125,9 @@ func New(listener net.Listener) (*Poller, error) {
 	return p, nil
 }
 
-// adopt returns the socket of listener. It sets on that socket the options that
-// its clients need: every client inherits them.
-func adopt(listener net.Listener) (Socket, error) {
+// listeningSocket returns the socket of listener. It sets on that socket the options
+// that clients need: every client inherits them.
+func listeningSocket(listener net.Listener) (Socket, error) {
 	tcp, ok := listener.(interface {
 		syscall.Conn
 		File() (*os.File, error)
@@ -157,34 +157,34 @@ func adopt(listener net.Listener) (Socket, error) {
 	return s, err
 }
 
-// Events waits, and yields all events, turn after turn. It yields only events that
-// a socket is watched for. It ends if the listening socket or the Poller fails;
-// Err then returns the reason.
-func (p *Poller) Events() iter.Seq2[Socket, Event] {
-	return func(yield func(Socket, Event) bool) {
-		for p.err == nil {
-			p.wait(p.runTimers())
-			for i := 0; i < len(p.turn); i++ { // Accept may add an event
-				// Since the wait the program may have closed the socket, or begun to
-				// watch it for something else. Then it must not see this event.
-				ready := p.turn[i]
-				event := ready.event & p.watched[ready.socket]
-				if _, lingers := p.lingering[ready.socket]; lingers {
-					p.endLinger(ready.socket)
-				} else if event != 0 && !yield(ready.socket, event) {
-					return
-				}
+// Wait returns the next event, and the socket that it is about. It waits if there is
+// none. An event is always one that the socket is watched for. Wait returns an error
+// if the listening socket or the Poller fails, and then the same error at each call.
+func (p *Poller) Wait() (Socket, Event, error) {
+	for p.err == nil {
+		if p.next == len(p.turn) {
+			if timeout := p.runTimers(); p.err == nil {
+				p.nextTurn(timeout)
 			}
+			continue
+		}
+		// Since the turn began, the program may have closed the socket, or may watch
+		// it for something else. Then it must not see this event.
+		ready := p.turn[p.next]
+		p.next++
+		event := ready.event & p.watched[ready.socket]
+		if _, lingers := p.lingering[ready.socket]; lingers {
+			p.endLinger(ready.socket)
+		} else if event != 0 {
+			return ready.socket, event, nil
 		}
 	}
+	return 0, 0, p.err
 }
 
-// Err returns the error that has ended Events.
-func (p *Poller) Err() error { return p.err }
-
-// wait sets p.turn to the next events, or to none after timeout. A negative
+// nextTurn waits for the events of a turn. After timeout there are none. A negative
 // timeout is forever.
-func (p *Poller) wait(timeout time.Duration) {
+func (p *Poller) nextTurn(timeout time.Duration) {
 	// When a goroutine has run for 10 ms, Go's runtime may hand its processor to
 	// another thread at each system call, and taking it back costs time. Gosched
 	// starts the 10 ms again.
@@ -192,7 +192,7 @@ func (p *Poller) wait(timeout time.Duration) {
 		p.handled = 0
 		runtime.Gosched()
 	}
-	p.turn = p.turn[:0]
+	p.turn, p.next = p.turn[:0], 0
 	// macOS may return ETIMEDOUT when nothing is wrong.
 	if err := p.poll(timeout); err != nil && err != syscall.EINTR && err != syscall.ETIMEDOUT {
 		p.err = os.NewSyscallError("wait for events", err)
@@ -200,15 +200,15 @@ func (p *Poller) wait(timeout time.Duration) {
 }
 
 // Accept returns the next client, watched for Readable, and its address. The
-// program closes it with HangUp. If ok is false, there is no client: it has
-// already left, or accepting failed. If the system is out of descriptors or memory,
-// Accept logs that and pauses the listening socket, for 5 ms at first and up to a
-// second if the error comes again. If the socket is closed or does not listen,
-// Events ends.
+// program closes it with HangUp. If ok is false, there is no client: it has already
+// left, or accepting failed. If the system is out of descriptors or memory, Accept logs
+// that, and stops watching the listening socket for 5 ms, or for twice the last time
+// if the error comes again, up to a second. If the socket is closed or does not listen,
+// Wait returns that error.
 //
-// When Accept has returned a client, the same turn yields another event of the
-// listening socket. So a thousand clients that connect at once need a few turns, and
-// not a thousand.
+// When Accept has returned a client, it adds another event of the listening socket to
+// this turn. So a thousand clients that connect at once need a few turns, and not a
+// thousand.
 func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
 	client, from, err := accept(p.Listener)
 	switch {
@@ -219,15 +219,15 @@ func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
 		p.err = os.NewSyscallError("accept", err)
 		return 0, nil, false
 	default:
-		p.pause(err)
+		p.backOff(err)
 		return 0, nil, false
 	}
 	if err := p.add(client, Readable); err != nil {
 		p.close(client)
-		p.pause(err)
+		p.backOff(err)
 		return 0, nil, false
 	}
-	p.backoff = shortestPause
+	p.backoff = 0
 	if len(p.turn) < longestTurn {
 		p.turn = append(p.turn, readiness{p.Listener, Readable})
 	}
@@ -266,7 +266,7 @@ func (p *Poller) add(s Socket, event Event) error {
 }
 
 // Modify sets what s is watched for. It makes a system call only if that changes. If
-// the call fails, Events ends.
+// the call fails, Wait returns the error.
 func (p *Poller) Modify(s Socket, event Event) {
 	if p.watched[s] == event {
 		return
@@ -277,7 +277,7 @@ func (p *Poller) Modify(s Socket, event Event) {
 	}
 }
 
-// HangUp ends the connection of s, and Events yields s no more. HangUp closes s at
+// HangUp ends the connection of s, and Wait returns s no more. HangUp closes s at
 // once if it finds the end of what the client sends. If not, closing could reset
 // the connection, and the client would lose answers that it has not read yet. So
 // HangUp sends the end of the stream, and the Poller discards what arrives until

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"iter"
 	"log"
 	"net"
 	"os"
@@ -26,7 +25,6 @@ type rig struct {
 	*testing.T
 	*Poller
 	address string
-	pull    func() (Socket, Event, bool)
 }
 
 func newRig(t *testing.T) *rig {
@@ -38,19 +36,17 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pull, stop := iter.Pull2(poller.Events())
 	t.Cleanup(func() {
-		stop()
 		tcp.Close()
 		syscall.Close(poller.queue)
 	})
-	return &rig{t, poller, tcp.Addr().String(), pull}
+	return &rig{t, poller, tcp.Addr().String()}
 }
 
-// pullSoon returns the next event, or not ok if the events have ended.
-func (r *rig) pullSoon() (s Socket, event Event, ok bool) {
+// waitSoon returns what Wait returns.
+func (r *rig) waitSoon() (Socket, Event, error) {
 	defer r.watchdog().Stop()
-	return r.pull()
+	return r.Wait()
 }
 
 // watchdog ends the tests if it is not stopped soon.
@@ -58,18 +54,18 @@ func (r *rig) watchdog() *time.Timer {
 	return time.AfterFunc(patience, func() { panic(r.Name() + ": no event came") })
 }
 
-func (r *rig) next() (Socket, Event) {
+func (r *rig) nextEvent() (Socket, Event) {
 	r.Helper()
-	s, event, ok := r.pullSoon()
-	if !ok {
-		r.Fatalf("the events have ended: %v", r.Err())
+	s, event, err := r.waitSoon()
+	if err != nil {
+		r.Fatal(err)
 	}
 	return s, event
 }
 
 func (r *rig) expect(socket Socket, event Event) {
 	r.Helper()
-	if s, e := r.next(); s != socket || e != event {
+	if s, e := r.nextEvent(); s != socket || e != event {
 		r.Fatalf("event %d of socket %d, want event %d of socket %d", e, s, event, socket)
 	}
 }
@@ -77,7 +73,7 @@ func (r *rig) expect(socket Socket, event Event) {
 // expectNothing fails if there is an event now.
 func (r *rig) expectNothing() {
 	r.Helper()
-	r.wait(0)
+	r.nextTurn(0)
 	if r.err != nil || len(r.turn) > 0 {
 		r.Fatalf("unexpected events: %v, %v", r.turn, r.err)
 	}
@@ -237,13 +233,13 @@ func TestModify(t *testing.T) {
 	r.Modify(socket, Readable|Writable)
 	var both Event
 	r.try("both events", func() bool {
-		s, event := r.next()
+		s, event := r.nextEvent()
 		both |= event
 		return s == socket && both == Readable|Writable
 	})
 	only := 0 // turns with nothing but Readable, for there is no room to write
 	r.try("Readable and not Writable", func() bool {
-		if _, event := r.next(); event == Readable {
+		if _, event := r.nextEvent(); event == Readable {
 			only++
 		} else {
 			r.fill(socket)
@@ -316,7 +312,7 @@ func TestResetWatchedForNothing(t *testing.T) {
 	reset(conn)
 	for waits := 0; ; waits++ {
 		begin := time.Now()
-		r.wait(quiet)
+		r.nextTurn(quiet)
 		if len(r.turn) == 0 && time.Since(begin) >= quiet {
 			break
 		}
@@ -338,16 +334,16 @@ func TestWaitLasts(t *testing.T) {
 	defer r.watchdog().Stop()
 	waits := 0
 	for ; len(r.turn) == 0; waits++ {
-		r.wait(r.runTimers())
+		r.nextTurn(r.runTimers())
 	}
 	if waits > 10 { // a signal may end a wait too
 		t.Errorf("%d waits for one event", waits)
 	}
 	r.recv(socket, 1)
-	captureLog(func() { r.pause(syscall.EMFILE) })
+	captureLog(func() { r.backOff(syscall.EMFILE) })
 	waits = 0
 	for timeout := r.runTimers(); timeout >= 0; timeout = r.runTimers() {
-		r.wait(timeout)
+		r.nextTurn(timeout)
 		waits++
 	}
 	if waits > 10 {
@@ -370,7 +366,7 @@ func (r *rig) batch(clients int) (first Socket, rest []Socket) {
 		io.WriteString(conn, "?")
 	}
 	r.try("the events of all in one turn", func() bool {
-		first, _ = r.next()
+		first, _ = r.nextEvent()
 		return len(r.turn) == clients
 	})
 	delete(sockets, first)
@@ -444,7 +440,7 @@ func TestManyReady(t *testing.T) {
 	}
 	io.WriteString(conn, "?")
 	for len(waiting) > 0 {
-		socket, _ := r.next()
+		socket, _ := r.nextEvent()
 		r.Modify(socket, 0)
 		if !waiting[socket] {
 			t.Fatalf("socket %d is ready twice", socket)
@@ -483,7 +479,7 @@ func TestShortage(t *testing.T) {
 		}
 		io.WriteString(conn, "?")
 		for served := false; !served; {
-			switch s, _ := r.next(); {
+			switch s, _ := r.nextEvent(); {
 			case s == socket:
 				r.recv(socket, 1)
 				served = true
@@ -501,16 +497,16 @@ func TestShortage(t *testing.T) {
 	if _, _, ok := r.Accept(); !ok {
 		t.Error("not accepted after the shortage")
 	}
-	if r.backoff != shortestPause {
-		t.Errorf("after a success the next pause is %v", r.backoff)
+	if r.backoff != 0 {
+		t.Errorf("after a success the time between two tries is still %v", r.backoff)
 	}
 	captureLog(func() {
 		for range 20 {
-			r.pause(syscall.EMFILE)
+			r.backOff(syscall.EMFILE)
 		}
 	})
 	if r.backoff != time.Second {
-		t.Errorf("the longest pause is %v", r.backoff)
+		t.Errorf("the longest time between two tries is %v", r.backoff)
 	}
 }
 
@@ -565,14 +561,14 @@ func TestCrowd(t *testing.T) {
 	if _, _, ok := r.Accept(); !ok || len(r.turn) != len(r.events)+1 {
 		t.Errorf("accepted: %v; %d events in the turn, want %d", ok, len(r.turn), len(r.events)+1)
 	}
-	r.turn = r.turn[:0]
+	r.turn, r.next = r.turn[:0], 0
 
 	// A listening socket that always has a client leaves room for the others.
 	waiting := r.connect()
 	r.expect(r.Listener, Readable)
 	io.WriteString(other, "?")
 	accepted := 0
-	for socket := r.Listener; socket == r.Listener; socket, _ = r.next() {
+	for socket := r.Listener; socket == r.Listener; socket, _ = r.nextEvent() {
 		if newcomer, _, ok := r.Accept(); ok {
 			accepted++
 			waiting.Close()
@@ -608,7 +604,7 @@ func TestAcceptNobody(t *testing.T) {
 	}
 }
 
-// If the listening socket is not one, trying again cannot help: Events ends.
+// If the listening socket is not one, trying again cannot help: Wait returns the error.
 func TestPermanentError(t *testing.T) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -628,13 +624,13 @@ func TestPermanentError(t *testing.T) {
 			t.Error("accepted a client from no listening socket")
 		}
 		r.Listener = listener
-		if _, _, ok := r.pullSoon(); ok || !errors.Is(r.Err(), want) || !strings.HasPrefix(r.Err().Error(), "accept: ") {
-			t.Errorf("more events: %v; error %v, want %v", ok, r.Err(), want)
+		if _, _, err := r.waitSoon(); !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "accept: ") {
+			t.Errorf("Wait returns %v, want %v", err, want)
 		}
 	}
 }
 
-// If the Poller itself fails, Events ends too. What the Poller does after that does
+// If the Poller itself fails, Wait returns that too. What the Poller does after that does
 // not hide the reason.
 func TestPollerFails(t *testing.T) {
 	r := newRig(t)
@@ -642,23 +638,35 @@ func TestPollerFails(t *testing.T) {
 	queue := r.queue
 	r.queue = -1
 	r.Modify(socket, Readable) // as before, so no system call
-	if r.Err() != nil {
-		t.Errorf("a Modify that changes nothing: %v", r.Err())
+	if r.err != nil {
+		t.Errorf("a Modify that changes nothing: %v", r.err)
 	}
 	r.Modify(socket, Writable)
 	r.queue = queue
 	r.Modify(socket, Readable)
-	if _, _, ok := r.pullSoon(); ok || !errors.Is(r.Err(), syscall.EBADF) || !strings.HasPrefix(r.Err().Error(), "watch: ") {
-		t.Errorf("more events: %v; error %v, want that of Modify", ok, r.Err())
+	if _, _, err := r.waitSoon(); !errors.Is(err, syscall.EBADF) || !strings.HasPrefix(err.Error(), "watch: ") {
+		t.Errorf("Wait returns %v, want the error of Modify", err)
 	}
 
 	r = newRig(t)
 	queue = r.queue
 	r.queue = -1
-	_, _, ok := r.pullSoon()
+	_, _, err := r.waitSoon()
 	r.queue = queue
-	if ok || !errors.Is(r.Err(), syscall.EBADF) || !strings.HasPrefix(r.Err().Error(), "wait for events: ") {
-		t.Errorf("more events: %v; error %v, want that of the wait", ok, r.Err())
+	if !errors.Is(err, syscall.EBADF) || !strings.HasPrefix(err.Error(), "wait for events: ") {
+		t.Errorf("Wait returns %v, want the error of the system call", err)
+	}
+}
+
+// If the listening socket cannot be watched again after a shortage, Wait returns that
+// at once, although no client has anything to say.
+func TestTimerFails(t *testing.T) {
+	r := newRig(t)
+	r.dial()
+	captureLog(func() { r.backOff(syscall.EMFILE) })
+	r.owner.Close()
+	if _, _, err := r.waitSoon(); err == nil || !strings.HasPrefix(err.Error(), "watch: ") {
+		t.Errorf("Wait returns %v, want the error of the timer", err)
 	}
 }
 
@@ -1007,7 +1015,7 @@ func TestLingerEnds(t *testing.T) {
 		}
 		io.WriteString(conn, "x")
 	}
-	captureLog(func() { r.pause(syscall.EMFILE) })
+	captureLog(func() { r.backOff(syscall.EMFILE) })
 	r.connect()
 	r.expect(r.Listener, Readable)
 	if len(r.timers) != 3 && time.Since(lingering[0].begin) < lingerTime {

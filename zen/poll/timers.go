@@ -43,17 +43,13 @@ func (p *Poller) runTimers() time.Duration {
 	return -1
 }
 
-// The pause of the listening socket doubles from shortestPause up to
-// longestPause while accepting fails.
-const shortestPause, longestPause = 5 * time.Millisecond, time.Second
-
-// pause stops watching the listening socket for a while. Without a pause the loop
+// backOff stops watching the listening socket for a while. Without that the loop
 // would spin: the client that cannot be accepted keeps the socket Readable.
-func (p *Poller) pause(err error) {
+func (p *Poller) backOff(err error) {
+	p.backoff = min(max(5*time.Millisecond, 2*p.backoff), time.Second)
 	log.Printf("Accept error: %v; retrying in %v", err, p.backoff)
 	p.Modify(p.Listener, 0)
 	p.setTimer(p.Listener, p.backoff)
-	p.backoff = min(2*p.backoff, longestPause)
 }
 
 // After HangUp, what a client sends is discarded for lingerTime.

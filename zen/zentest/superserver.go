@@ -92,7 +92,10 @@ func wait(listener *net.TCPListener, start func(fileOf) (<-chan struct{}, error)
 	if err != nil {
 		return
 	}
-	for range poller.Events() {
+	for {
+		if _, _, err := poller.Wait(); err != nil {
+			return
+		}
 		ended, err := start(listener)
 		if err != nil {
 			return

@@ -63,7 +63,11 @@ func (s *Service) serveWait(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for socket := range poller.Events() {
+	for {
+		socket, _, err := poller.Wait() // returns when a client is in the queue
+		if err != nil {
+			return err
+		}
 		// A socket that was destroyed is always ready.
 		if listens, err := syscall.GetsockoptInt(int(socket), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err != nil || listens == 0 {
 			return errors.New("the socket does not listen any more")
@@ -73,7 +77,6 @@ func (s *Service) serveWait(ctx context.Context) error {
 		s.await(ctx, s.start(s.Listener))
 		<-next
 	}
-	return poller.Err()
 }
 
 // A socket is a client's connection, or the listening socket.
