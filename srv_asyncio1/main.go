@@ -28,7 +28,7 @@ func (z *zenServer) DataReceived(data []byte) {
 	answers, err := z.conversation.AppendAnswers(z.transport.AvailableBuffer(), data)
 	z.transport.Write(answers)
 	if err != nil {
-		z.transport.Close(err)
+		z.transport.CloseWithError(err)
 	}
 }
 

@@ -20,7 +20,7 @@ func TestCoroutines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go asyncio.Serve(listener, func() asyncio.Protocol { return &stream{} })
+	go asyncio.Serve(listener, func() asyncio.Protocol { return &zenServer{} })
 	var conns []net.Conn
 	for range 2 {
 		conn, err := net.Dial("tcp", listener.Addr().String())

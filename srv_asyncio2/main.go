@@ -8,7 +8,6 @@
 package main
 
 import (
-	"io"
 	"iter"
 	"log"
 
@@ -16,74 +15,62 @@ import (
 	"fopnp/chapter07/zen/asyncio"
 )
 
-// A stream stands between the loop and the coroutine of one client. To the loop
-// it is a protocol, and to the coroutine it is a connection.
+// coroutine returns two functions: resume runs f until f calls suspend or ends, and
+// after the end it does nothing.
+//
+// Pull gives f a stack of its own, so any function that f calls may suspend it, and
+// those between the two do not know. In Python each of them must say await. No value
+// is passed, and stop is not needed: f always ends.
+func coroutine(f func()) (resume, suspend func()) {
+	var yield func(struct{}) bool
+	next, _ := iter.Pull(func(y func(struct{}) bool) { yield = y; f() })
+	return func() { next() }, func() { yield(struct{}{}) }
+}
+
+// A stream is the coroutine's connection to its client.
 type stream struct {
-	*asyncio.Transport        // has RemoteAddr
-	suspend            func() // the coroutine calls it: go back to the loop
-	resume             func() // the loop calls it: go on with the coroutine
+	*asyncio.Transport        // has RemoteAddr, Write and Close
+	suspend            func() // back to the loop
 	data               []byte // received, and not read yet
-	reason             error  // why nothing more will be received, or nil
+	err                error  // why nothing more will be received, or nil
 }
 
-// The loop calls these three. Each returns when the coroutine waits again or has
-// ended.
-
-func (s *stream) ConnectionMade(transport *asyncio.Transport) {
-	s.Transport = transport
-	// Pull runs a function as a coroutine, which has a stack of its own: next resumes
-	// it, yield suspends it, and no value is passed. So Read can call yield, two
-	// functions below, and HandleConversation does not know. In Python every function
-	// between the loop and the wait must say await, and be a coroutine too.
-	next, _ := iter.Pull(func(yield func(struct{}) bool) {
-		s.suspend = func() { yield(struct{}{}) }
-		zen.HandleConversation(s)
-	})
-	s.resume = func() { next() } // after the end it does nothing
-	s.resume()
-}
-
-func (s *stream) DataReceived(data []byte) {
-	s.data = data
-	s.resume()
-}
-
-func (s *stream) ConnectionLost(err error) {
-	s.reason = err
-	s.resume() // Read returns the reason, so the coroutine always ends
-}
-
-// The coroutine calls these three, and RemoteAddr.
-
-// Read suspends the coroutine while there is nothing to read. It suspends only
-// when s.data is empty, so no data is left when DataReceived returns.
+// Read suspends the coroutine only when s.data is empty, so all of it is read when
+// DataReceived returns.
 func (s *stream) Read(buffer []byte) (int, error) {
-	for len(s.data) == 0 {
-		if s.reason != nil {
-			return 0, s.reason
-		}
+	for len(s.data) == 0 && s.err == nil {
 		s.suspend()
 	}
 	n := copy(buffer, s.data)
 	s.data = s.data[n:]
-	return n, nil
+	return n, s.err
 }
 
-// Write only stores the data. The loop sends it when the coroutine is suspended,
-// and receives nothing more from this client until it is sent.
-func (s *stream) Write(data []byte) (int, error) {
-	s.Transport.Write(data)
-	return len(data), nil
+// A zenServer is the protocol of one client. Its methods return when the coroutine
+// waits again or has ended.
+type zenServer struct {
+	stream stream
+	resume func() // on with the coroutine
 }
 
-// Close hangs up. The reason is in the log already, so here it does not matter.
-func (s *stream) Close() error {
-	s.Transport.Close(io.EOF)
-	return nil
+func (z *zenServer) ConnectionMade(transport *asyncio.Transport) {
+	z.stream.Transport = transport
+	z.resume, z.stream.suspend = coroutine(func() { zen.HandleConversation(&z.stream) })
+	z.resume()
+}
+
+func (z *zenServer) DataReceived(data []byte) {
+	z.stream.data = data
+	z.resume()
+}
+
+func (z *zenServer) ConnectionLost(err error) {
+	z.stream.err = err
+	z.resume() // Read returns err, so the coroutine always ends
 }
 
 func main() {
 	address := zen.ParseCommandLine("Coroutines on an event loop: any number of clients, one running at a time.")
 	listener := zen.Listen(address)
-	log.Fatal(asyncio.Serve(listener, func() asyncio.Protocol { return &stream{} }))
+	log.Fatal(asyncio.Serve(listener, func() asyncio.Protocol { return &zenServer{} }))
 }

@@ -9,7 +9,9 @@
 package asyncio
 
 import (
+	"bytes"
 	"cmp"
+	"io"
 	"net"
 
 	"fopnp/chapter07/zen/poll"
@@ -27,20 +29,21 @@ type Protocol interface {
 	DataReceived(data []byte)
 
 	// ConnectionLost is called last, and once. The error is what broke the
-	// connection, or the argument of Close, or io.EOF if the client has closed its
-	// side. The transport does nothing any more.
+	// connection, or the argument of CloseWithError, or io.EOF if the client has
+	// closed its side. The transport does nothing any more.
 	ConnectionLost(err error)
 }
 
-// A Transport is the connection of a protocol. The protocol of another client may
-// use it too, inside any callback: a chat writes to all its clients.
+// A Transport is the connection of a protocol, without Read: the loop reads. The
+// protocol of another client may use it too, inside any callback: a chat writes to all
+// its clients.
 type Transport struct {
 	poller   *poll.Poller // nil when the connection is lost
 	protocol Protocol
 	socket   poll.Socket
 	address  net.Addr
 	unsent   []byte // written, and not taken by the system yet; nil if there is nothing to send
-	reason   error  // why to hang up when all is sent; nil while the client may go on
+	err      error  // why to hang up when all is sent; nil while the client may go on
 }
 
 // RemoteAddr returns the client's address.
@@ -54,27 +57,32 @@ func (t *Transport) AvailableBuffer() []byte { return t.unsent[len(t.unsent):] }
 // Write adds data to what the loop sends to the client. Until that is sent, the
 // loop receives nothing more from this client: a client that sends, and never
 // reads, cannot fill the memory with its own answers. How much others write to it
-// is for the protocol to limit, see Buffered. After Close, and when the connection is
-// lost, Write does nothing.
-func (t *Transport) Write(data []byte) {
-	if t.poller != nil && t.reason == nil {
-		t.sendSoon()
-		t.unsent = append(t.unsent, data...)
+// is for the protocol to limit, see Buffered. Write returns net.ErrClosed after Close,
+// and when the connection is lost.
+func (t *Transport) Write(data []byte) (int, error) {
+	if t.poller == nil || t.err != nil {
+		return 0, net.ErrClosed
 	}
+	t.sendSoon()
+	t.unsent = append(t.unsent, data...)
+	return len(data), nil
 }
 
 // Buffered returns how many bytes are written and not taken by the system yet.
 func (t *Transport) Buffered() int { return len(t.unsent) }
 
-// Close makes the loop hang up when everything written is sent, and pass err to
-// ConnectionLost. Err must not be nil; io.EOF is an ordinary end. A client that never
-// reads stays connected until it leaves. If the connection is lost, Close does
-// nothing.
-func (t *Transport) Close(err error) {
+// Close makes the loop hang up when everything written is sent. ConnectionLost gets
+// io.EOF. A client that never reads stays connected until it leaves.
+func (t *Transport) Close() error { return t.CloseWithError(io.EOF) }
+
+// CloseWithError does what Close does, but ConnectionLost gets err. As that of an
+// [io.PipeWriter], it does not change an earlier error, and always returns nil.
+func (t *Transport) CloseWithError(err error) error {
 	if t.poller != nil {
 		t.sendSoon()
-		t.reason = err
+		t.err = cmp.Or(t.err, err, io.EOF) // the first that is not nil
 	}
+	return nil
 }
 
 // sendSoon wakes the loop for a client that has nothing to send yet. Only a chat needs
@@ -95,7 +103,10 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	}
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
-	buffer := []byte{} // what a client writes while the loop handles its event
+	// A protocol most often writes to the client whose event the loop handles, and
+	// then into this buffer. If the data does not fit, append allocates for that client
+	// alone, so the buffer never grows.
+	buffer := make([]byte, 0, 64<<10)
 	for {
 		socket, event, err := poller.Wait()
 		if err != nil {
@@ -114,28 +125,29 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		c := clients[socket]
 		if event == poll.Readable {
 			n, readErr := socket.Recv(data)
-			c.unsent = buffer[:0]
+			c.unsent = buffer
 			if n > 0 {
 				c.protocol.DataReceived(data[:n])
 			}
-			buffer = c.unsent
-			c.reason = cmp.Or(c.reason, readErr)
+			c.err = cmp.Or(c.err, readErr)
 		}
 
 		n, writeErr := socket.Send(c.unsent)
-		c.unsent = append([]byte(nil), c.unsent[n:]...)
-		if writeErr != nil {
-			c.unsent, c.reason = nil, writeErr
-		}
+		c.unsent = c.unsent[n:]
+		c.err = cmp.Or(writeErr, c.err)
 		switch {
-		case len(c.unsent) > 0:
+		case len(c.unsent) > 0 && writeErr == nil:
+			if cap(c.unsent) <= cap(buffer) { // it may be in the buffer
+				c.unsent = bytes.Clone(c.unsent)
+			}
 			poller.Modify(socket, poll.Writable)
-		case c.reason == nil:
+		case c.err == nil:
+			c.unsent = nil
 			poller.Modify(socket, poll.Readable)
 		default:
 			delete(clients, socket)
 			c.poller = nil
-			c.protocol.ConnectionLost(c.reason)
+			c.protocol.ConnectionLost(c.err)
 			poller.HangUp(socket)
 		}
 	}

@@ -179,7 +179,7 @@ func TestGreeting(t *testing.T) {
 		r := &recorder{made: func(r *recorder) {
 			r.Write([]byte("Hello."))
 			if closing {
-				r.Close(reason)
+				r.CloseWithError(reason)
 			}
 		}}
 		conn := serveOne(t, r)
@@ -200,7 +200,7 @@ func TestCloseWithUnsent(t *testing.T) {
 	text := strings.Repeat("U", large)
 	r := &recorder{received: func(r *recorder, data []byte) {
 		r.Write([]byte(text))
-		r.Close(reason)
+		r.CloseWithError(reason)
 	}}
 	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
@@ -228,7 +228,7 @@ func TestOneByteUnsent(t *testing.T) {
 		}
 		filled <- sent
 		r.Write([]byte("."))
-		r.Close(reason)
+		r.CloseWithError(reason)
 	}}
 	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
@@ -242,7 +242,7 @@ func TestResetWithUnsent(t *testing.T) {
 	reason := errors.New("closed on purpose")
 	r := &recorder{received: func(r *recorder, data []byte) {
 		r.Write(make([]byte, large))
-		r.Close(reason)
+		r.CloseWithError(reason)
 	}}
 	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
@@ -257,7 +257,7 @@ func TestResetWithUnsent(t *testing.T) {
 // ConnectionLost is called before the client can see that the connection is closed.
 func TestLostBeforeClosed(t *testing.T) {
 	closing, closed := make(chan struct{}), make(chan struct{})
-	r := &recorder{received: func(r *recorder, data []byte) { r.Close(io.EOF) }}
+	r := &recorder{received: func(r *recorder, data []byte) { r.Close() }}
 	r.whenLost = func() { close(closing); <-closed }
 	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
@@ -314,11 +314,64 @@ func TestBuffered(t *testing.T) {
 		if n := r.Buffered(); n != len("Ugly.Complex.") {
 			t.Errorf("%d bytes are unsent", n)
 		}
-		r.Close(io.EOF)
-		r.Write([]byte("Implicit."))
+		r.Close()
+		if n, err := r.Write([]byte("Implicit.")); n != 0 || err != net.ErrClosed {
+			t.Errorf("Write after Close: %d, %v", n, err)
+		}
 	}}
 	conn := serveOne(t, r)
 	io.WriteString(conn, "?")
 	expectEnd(t, conn, "Ugly.Complex.")
 	r.expectLost(t, io.EOF, "made data lost")
+}
+
+// The first reason to close is the one that counts, and nil is an ordinary end.
+func TestCloseTwice(t *testing.T) {
+	reason := errors.New("closed on purpose")
+	for _, test := range []struct{ first, want error }{{reason, reason}, {nil, io.EOF}} {
+		r := &recorder{received: func(r *recorder, data []byte) {
+			r.CloseWithError(test.first)
+			r.CloseWithError(errors.New("too late"))
+			r.Close()
+		}}
+		conn := serveOne(t, r)
+		io.WriteString(conn, "?")
+		expectEnd(t, conn, "")
+		r.expectLost(t, test.want, "made data lost")
+	}
+}
+
+// Of a large write the loop keeps nothing when it is sent, and copies none of it again
+// meanwhile.
+func TestLargeWrite(t *testing.T) {
+	const size = 32 << 20
+	r := &recorder{received: func(r *recorder, data []byte) {
+		if data[0] == '?' {
+			r.Write(make([]byte, size))
+		}
+		r.Write([]byte("."))
+	}}
+	conn := serveOne(t, r)
+	io.WriteString(conn, "!")
+	expect(t, conn, ".")
+	var before, sent, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	io.WriteString(conn, "?")
+	if n, err := io.CopyN(io.Discard, conn, size+1); err != nil {
+		t.Fatalf("the client read %d bytes, %v", n, err)
+	}
+	io.WriteString(conn, "!") // is answered when the loop has handled the rest
+	expect(t, conn, ".")
+	runtime.ReadMemStats(&sent)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if kept := int64(after.HeapAlloc) - int64(before.HeapAlloc); kept > 1<<20 {
+		t.Errorf("the loop keeps %d bytes", kept)
+	}
+	// The protocol makes the data, Write copies it, and a byte behind it may need that
+	// copy to grow once.
+	if allocated := sent.TotalAlloc - before.TotalAlloc; allocated > 5*size {
+		t.Errorf("%d bytes are allocated to send %d", allocated, size)
+	}
 }

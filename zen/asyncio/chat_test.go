@@ -105,7 +105,7 @@ func TestCloseAnother(t *testing.T) {
 	made := make(chan bool, 2)
 	lost := make(chan error, 10)
 	dial := serve(t, func() Protocol {
-		r := &recorder{lost: lost, received: func(*recorder, []byte) { victim.Close(reason) }}
+		r := &recorder{lost: lost, received: func(*recorder, []byte) { victim.CloseWithError(reason) }}
 		if victim == nil {
 			victim = r
 		}
