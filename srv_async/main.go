@@ -3,8 +3,8 @@
 //
 // A worker of srv_threaded has its client's state on its stack while it waits.
 // Here that state is in a struct, one for each client. The line to look at is the
-// one that says for: the program waits for clients there and nowhere else. While it
-// thinks about a question, everybody waits.
+// one that calls Wait: the program waits for clients there and nowhere else. While
+// it thinks about a question, everybody waits.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 type client struct {
 	conversation *zen.Conversation
 	unsent       []byte // answers that the system has not taken yet
-	reason       error  // why to hang up when all is sent; nil while the client may ask
+	err          error  // why to hang up when all is sent; nil while the client may ask
 }
 
 func serve(listener net.Listener) error {
@@ -32,7 +32,7 @@ func serve(listener net.Listener) error {
 	// A thread needs buffers of its own. A loop handles one client at a time, so all
 	// clients share these two.
 	data := make([]byte, zen.MaxQuestion)
-	var answers []byte
+	buffer := make([]byte, 0, 64<<10) // for answers; append allocates if they do not fit
 	for {
 		socket, event, err := poller.Wait()
 		if err != nil {
@@ -53,30 +53,26 @@ func serve(listener net.Listener) error {
 		c := clients[socket]
 		if event == poll.Readable {
 			n, readErr := socket.Recv(data)
-			var tooLong error
-			answers, tooLong = c.conversation.AppendAnswers(answers[:0], data[:n])
-			c.unsent = answers
-			c.reason = cmp.Or(tooLong, readErr) // the first that is not nil
+			c.unsent, c.err = c.conversation.AppendAnswers(buffer, data[:n])
+			c.err = cmp.Or(c.err, readErr) // the first that is not nil
 		}
 
 		// Send what the system takes, which most often is all. Copy the rest, because
 		// the next client overwrites the buffer.
 		n, writeErr := socket.Send(c.unsent)
 		c.unsent = append([]byte(nil), c.unsent[n:]...)
-		if writeErr != nil {
-			c.unsent, c.reason = nil, writeErr
-		}
+		c.err = cmp.Or(writeErr, c.err)
 		switch {
-		// Read nothing more until the rest is sent.
-		case len(c.unsent) > 0:
+		case len(c.unsent) > 0 && writeErr == nil:
+			// Read nothing more until the rest is sent.
 			poller.Modify(socket, poll.Writable)
-		// Wait for the next question.
-		case c.reason == nil:
+		case c.err == nil:
+			// Wait for the next question.
 			poller.Modify(socket, poll.Readable)
-		// Hang up and forget the client: the next one may get its socket's number.
 		default:
+			// Hang up and forget the client: the next one may get its socket's number.
 			delete(clients, socket)
-			c.conversation.End(c.reason)
+			c.conversation.End(c.err)
 			poller.HangUp(socket)
 		}
 	}
