@@ -15,30 +15,32 @@ import (
 	"fopnp/chapter07/zen/poll"
 )
 
-// A server gives its clients a handler made by newHandler.
-type server struct {
-	Dispatcher
-	newHandler func() Handler
-}
+// A server makes the dispatcher of each client.
+type server func(socket poll.Socket) Dispatcher
 
-func (s *server) HandleAccept() {
-	if client, _, ok := s.Accept(); ok {
-		s.Add(client, s.newHandler())
-	}
-}
+func (s server) HandleAccepted(socket poll.Socket, address net.Addr) Dispatcher { return s(socket) }
+
+// A base is a dispatcher that waits for something to receive, and discards that.
+type base struct{ poll.Socket }
+
+func (b *base) Readable() bool        { return true }
+func (b *base) Writable() bool        { return false }
+func (b *base) HandleRead() error     { _, err := b.Recv(make([]byte, 4096)); return err }
+func (b *base) HandleWrite() error    { return nil }
+func (b *base) HandleClose(err error) {}
 
 // patience is how long a test waits for what must happen, at each step, and quiet
 // how long it watches for what must not.
 const patience, quiet = 30 * time.Second, 50 * time.Millisecond
 
-// serve runs a reactor, and returns a function that connects a client.
-func serve(t *testing.T, newHandler func() Handler) (dial func() *net.TCPConn) {
+// serve runs a loop, and returns a function that connects a client.
+func serve(t *testing.T, newDispatcher server) (dial func() *net.TCPConn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go Loop(listener, &server{newHandler: newHandler})
+	go Loop(listener, newDispatcher)
 	return func() *net.TCPConn {
 		t.Helper()
 		conn, err := net.DialTimeout("tcp", listener.Addr().String(), patience)
@@ -81,7 +83,7 @@ func receive[T any](t *testing.T, c <-chan T) (value T) {
 
 // A greeter wants to send first, and after that waits for nothing until told.
 type greeter struct {
-	Dispatcher
+	base
 	greeted bool
 	closed  chan error
 }
@@ -96,17 +98,17 @@ func (g *greeter) HandleWrite() error {
 func (g *greeter) HandleRead() error     { return errors.New("not asked for") }
 func (g *greeter) HandleClose(err error) { g.closed <- err }
 
-// A handler that starts with something to send is asked before the reactor waits.
+// A dispatcher that starts with something to send is asked before the loop waits.
 // One that wants nothing hears nothing, not even a reset.
 func TestGreetingThenNothing(t *testing.T) {
-	g := &greeter{closed: make(chan error, 1)}
-	conn := serve(t, func() Handler { return g })()
+	closed := make(chan error, 1)
+	conn := serve(t, func(s poll.Socket) Dispatcher { return &greeter{base: base{s}, closed: closed} })()
 	expect(t, conn, "Hello.")
 	io.WriteString(conn, "?")
 	conn.SetLinger(0)
 	conn.Close()
 	select {
-	case err := <-g.closed:
+	case err := <-closed:
 		t.Errorf("HandleClose(%v)", err)
 	case <-time.After(quiet):
 	}
@@ -114,7 +116,7 @@ func TestGreetingThenNothing(t *testing.T) {
 
 // A both wants to read and to write at once.
 type both struct {
-	Dispatcher
+	base
 	unsent []byte
 	writes int
 	closed chan error
@@ -139,7 +141,7 @@ func (b *both) HandleClose(err error) { b.closed <- err }
 // its own conversation.
 func TestBothAtOnce(t *testing.T) {
 	closed := make(chan error, 1)
-	dial := serve(t, func() Handler { return &both{closed: closed} })
+	dial := serve(t, func(s poll.Socket) Dispatcher { return &both{base: base{s}, closed: closed} })
 	for range 2 {
 		conn := dial()
 		for range 3 {
@@ -153,28 +155,26 @@ func TestBothAtOnce(t *testing.T) {
 	}
 }
 
-// A handler that replaces nothing discards what it receives, and closes when its
-// client does.
-func TestDefaults(t *testing.T) {
-	conn := serve(t, func() Handler { return &struct{ Dispatcher }{} })()
+// A client that leaves is hung up on.
+func TestLeaves(t *testing.T) {
+	conn := serve(t, func(s poll.Socket) Dispatcher { return &base{s} })()
 	io.WriteString(conn, "Beautiful")
 	conn.CloseWrite()
 	expectEnd(t, conn)
-	var d Dispatcher
-	d.HandleAccept()
-	if err := d.HandleWrite(); d.Writable() || err != nil {
-		t.Errorf("a dispatcher wants to send: %v, %v", d.Writable(), err)
-	}
 }
 
-// An error that a handler returns ends its own client, and no other.
+// An error that a dispatcher returns ends its own client, and no other.
 func TestErrorEndsTheClient(t *testing.T) {
 	reason := errors.New("on purpose")
 	closed := make(chan error, 1)
-	handlers := make(chan Handler, 2)
-	handlers <- &failing{reason: reason, closed: closed}
-	handlers <- &both{closed: closed}
-	dial := serve(t, func() Handler { return <-handlers })
+	first := true
+	dial := serve(t, func(s poll.Socket) Dispatcher {
+		if first {
+			first = false
+			return &failing{base{s}, reason, closed}
+		}
+		return &both{base: base{s}, closed: closed}
+	})
 	victim := dial()
 	io.WriteString(victim, "?")
 	expectEnd(t, victim)
@@ -187,7 +187,7 @@ func TestErrorEndsTheClient(t *testing.T) {
 }
 
 type failing struct {
-	Dispatcher
+	base
 	reason error
 	closed chan error
 }
@@ -208,7 +208,7 @@ func TestWritesFirst(t *testing.T) {
 }
 
 type ordered struct {
-	Dispatcher
+	base
 	calls *[]string
 }
 
@@ -216,11 +216,11 @@ func (o *ordered) HandleRead() error  { *o.calls = append(*o.calls, "read"); ret
 func (o *ordered) HandleWrite() error { *o.calls = append(*o.calls, "write"); return nil }
 
 // HandleClose is called before the client can see that the connection is closed,
-// and the reactor forgets the handler then.
+// and the loop forgets the dispatcher then.
 func TestClosedLast(t *testing.T) {
 	closing, closed, forgotten := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	conn := serve(t, func() Handler {
-		h := &pausing{closing: closing, closed: closed}
+	conn := serve(t, func(s poll.Socket) Dispatcher {
+		h := &pausing{base{s}, closing, closed}
 		runtime.AddCleanup(h, func(c chan struct{}) { close(c) }, forgotten)
 		return h
 	})()
@@ -240,11 +240,11 @@ func TestClosedLast(t *testing.T) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	t.Error("the handler is not freed")
+	t.Error("the dispatcher is not freed")
 }
 
 type pausing struct {
-	Dispatcher
+	base
 	closing, closed chan struct{}
 }
 
@@ -258,7 +258,7 @@ func TestLoopFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	if err := Loop(struct{ net.Listener }{listener}, &server{}); err == nil {
+	if err := Loop(struct{ net.Listener }{listener}, server(nil)); err == nil {
 		t.Error("no error")
 	}
 }
