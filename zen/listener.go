@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"fopnp/chapter07/zen/system"
+	"fopnp/chapter07/zen/listening"
 )
 
 // A Listener is a TCP listener whose Accept tries again when the system is out of
@@ -22,8 +22,8 @@ type Listener struct {
 // Listen returns a Listener at address, for the caller to close. If that fails
 // it logs the reason and exits with status 1: Listen is a helper for commands.
 func Listen(address string) Listener {
-	if system.Missing != nil {
-		log.Fatal(system.Missing)
+	if listening.Missing != nil {
+		log.Fatal(listening.Missing)
 	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
@@ -49,12 +49,12 @@ func (l Listener) Accept() (net.Conn, error) {
 		switch {
 		case err == nil:
 			return conn, nil
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), system.ListenerBroken(err):
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed), listening.Broken(err):
 			if l.restore != nil {
 				l.restore()
 			}
 			return nil, err
-		case system.ClientGone(err):
+		case listening.ClientGone(err):
 			continue
 		}
 		var call *os.SyscallError

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"fopnp/chapter07/zen/system"
+	"fopnp/chapter07/zen/listening"
 )
 
 // patience is how long a test waits for what must happen, at each step.
@@ -299,7 +299,7 @@ func TestMissing(t *testing.T) {
 	const variable = "ZEN_TEST_MISSING"
 	if os.Getenv(variable) != "" {
 		log.SetFlags(0)
-		system.Missing = errors.New("this system has no event loop")
+		listening.Missing = errors.New("this system has no event loop")
 		Listen("127.0.0.1:0")
 		return
 	}

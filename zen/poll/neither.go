@@ -8,16 +8,16 @@ import (
 	"syscall"
 	"time"
 
-	"fopnp/chapter07/zen/system"
+	"fopnp/chapter07/zen/listening"
 )
 
 // A program that imports this package cannot run here. It says so before it
 // listens.
 func init() {
-	system.Missing = fmt.Errorf("%s has neither epoll nor kqueue; run srv_legacy, which needs neither", runtime.GOOS)
+	listening.Missing = fmt.Errorf("%s has neither epoll nor kqueue; run srv_legacy, which needs neither", runtime.GOOS)
 }
 
-func open() (int, error) { return 0, system.Missing }
+func open() (int, error) { return 0, listening.Missing }
 
 // What follows makes the package compile. Without open there is no Poller.
 

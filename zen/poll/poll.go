@@ -28,7 +28,7 @@ import (
 	"syscall"
 	"time"
 
-	"fopnp/chapter07/zen/system"
+	"fopnp/chapter07/zen/listening"
 )
 
 // An Event says what a socket is ready for, or what it is watched for. It is a
@@ -213,9 +213,9 @@ func (p *Poller) Accept() (client Socket, address net.Addr, ok bool) {
 	client, from, err := accept(p.Listener)
 	switch {
 	case err == nil:
-	case err == syscall.EAGAIN, err == syscall.EINTR, system.ClientGone(err):
+	case err == syscall.EAGAIN, err == syscall.EINTR, listening.ClientGone(err):
 		return 0, nil, false
-	case system.ListenerBroken(err):
+	case listening.Broken(err):
 		p.err = os.NewSyscallError("accept", err)
 		return 0, nil, false
 	default:

@@ -1,6 +1,6 @@
-// Package system classifies the errors of accept, for packages zen and poll, which
-// do not import each other.
-package system
+// Package listening knows why a server cannot listen, and what an error of accept is
+// about. Packages zen and poll, which do not import each other, both need it.
+package listening
 
 import (
 	"errors"
@@ -23,9 +23,9 @@ func ClientGone(err error) bool {
 		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH)
 }
 
-// ListenerBroken reports whether err, an error of accept, is about the listening
+// Broken reports whether err, an error of accept, is about the listening
 // socket: it is closed, or does not listen. Every further call would fail.
-func ListenerBroken(err error) bool {
+func Broken(err error) bool {
 	return is(err, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK)
 }
 

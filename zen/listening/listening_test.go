@@ -1,6 +1,6 @@
 //go:build !plan9
 
-package system
+package listening
 
 import (
 	"errors"
@@ -14,8 +14,8 @@ import (
 // the listening socket passes with time.
 func TestErrorsOfAccept(t *testing.T) {
 	for _, test := range []struct {
-		err                        error
-		clientGone, listenerBroken bool
+		err                error
+		clientGone, broken bool
 	}{
 		{syscall.ECONNABORTED, true, false},
 		{syscall.EPROTO, true, false},
@@ -35,9 +35,9 @@ func TestErrorsOfAccept(t *testing.T) {
 	} {
 		wrapped := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", test.err)}
 		for _, err := range []error{test.err, wrapped} {
-			if ClientGone(err) != test.clientGone || ListenerBroken(err) != test.listenerBroken {
-				t.Errorf("%v: client gone %v, listener broken %v; want %v, %v",
-					err, ClientGone(err), ListenerBroken(err), test.clientGone, test.listenerBroken)
+			if ClientGone(err) != test.clientGone || Broken(err) != test.broken {
+				t.Errorf("%v: client gone %v, broken %v; want %v, %v",
+					err, ClientGone(err), Broken(err), test.clientGone, test.broken)
 			}
 		}
 	}
