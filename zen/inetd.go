@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
 
 // LogFile is the log of the programs under inetd.
@@ -78,22 +79,29 @@ func exitClientHasLeft() {
 }
 
 // StdinListener returns the listening socket that inetd has passed as standard
-// input ("wait" in inetd.conf). When its Accept fails, it leaves the socket as inetd
-// has passed it. If standard input is another kind of socket, StdinListener logs what
+// input ("wait" in inetd.conf). When its Accept fails, the socket is left blocking if
+// inetd has passed it so. If standard input is another kind of socket, StdinListener logs what
 // is wrong and exits with status 1.
 func StdinListener() Listener {
 	stdinSocket().Close() // checks that it is TCP, and closes the copy
 	if !stdinListens() {
 		log.Fatal("standard input is a client's connection; in inetd.conf, change nowait to wait")
 	}
+	// Only a descriptor that does not block can have a deadline.
+	blocks := errors.Is(os.Stdin.SetDeadline(time.Time{}), os.ErrNoDeadline)
 	listener, err := net.FileListener(os.Stdin)
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Package net has made the socket non-blocking. Inetd has the same socket, and the
-	// next program that it starts may expect one that blocks.
-	restore := func() { syscall.SetNonblock(syscall.Stdin, false) }
-	return Listener{TCPListener: listener.(*net.TCPListener), restore: restore}
+	// Package net has made the socket non-blocking, for all who have it. The next
+	// program that inetd starts may expect one that blocks. And another such program
+	// may leave, and restore the socket, while this program still uses it: without
+	// unblock, Accept would then wait without a limit.
+	return Listener{
+		TCPListener: listener.(*net.TCPListener),
+		unblock:     func() { syscall.SetNonblock(syscall.Stdin, true) },
+		restore:     func() { syscall.SetNonblock(syscall.Stdin, !blocks) },
+	}
 }
 
 // stdinSocket returns a copy of the TCP socket that is standard input. The socket

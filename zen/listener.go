@@ -16,7 +16,9 @@ type Listener struct {
 	*net.TCPListener
 	Timeout time.Duration // how long Accept waits for a client; 0 means forever
 
-	restore func() // leaves a socket of inetd as inetd has passed it; nil for others
+	// For a socket of inetd, which others have too: unblock makes it non-blocking, and
+	// restore leaves it as inetd has passed it. They are nil for another socket.
+	unblock, restore func()
 }
 
 // Listen returns a Listener at address, for the caller to close. If that fails
@@ -44,6 +46,9 @@ func (l Listener) Accept() (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; {
 		if l.Timeout > 0 {
 			l.SetDeadline(time.Now().Add(l.Timeout))
+		}
+		if l.unblock != nil {
+			l.unblock()
 		}
 		conn, err := l.TCPListener.Accept()
 		switch {
