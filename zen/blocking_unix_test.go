@@ -107,7 +107,6 @@ func TestListenerOfInetd(t *testing.T) {
 		syscall.SetNonblock(fd, !blocks)
 		redirectInput(t, fd)
 		listener := StdinListener()
-		defer listener.Close()
 		syscall.SetNonblock(0, false)
 		listener.Timeout = time.Millisecond
 		within(t, func() {
@@ -118,6 +117,7 @@ func TestListenerOfInetd(t *testing.T) {
 		if inputBlocks(t) != blocks {
 			t.Errorf("the socket was passed blocking: %v, and is left blocking: %v", blocks, !blocks)
 		}
+		listener.Close() // not deferred: while an Accept does not end, Close waits for it
 	}
 }
 
