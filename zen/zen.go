@@ -70,23 +70,26 @@ func NewConversation(address net.Addr) *Conversation {
 // The only error is a question longer than [MaxQuestion]. The server then sends
 // the answers in dst and disconnects the client.
 func (c *Conversation) AppendAnswers(dst, data []byte) ([]byte, error) {
-	for len(data) > 0 {
-		_, rest, complete := bytes.Cut(data, []byte("?"))
-		piece := data[:len(data)-len(rest)] // up to the '?', or all
-		data = rest
-		if len(c.question)+len(piece) > MaxQuestion {
-			return dst, errTooLong
+	for {
+		end := bytes.IndexByte(data, '?') + 1
+		if end == 0 {
+			break
 		}
-		switch {
-		case !complete:
-			c.question = append(c.question, piece...)
-		case c.question == nil:
-			dst = append(dst, Answer(piece)...)
-		default:
-			dst = append(dst, Answer(append(c.question, piece...))...)
+		question := data[:end]
+		if c.question != nil {
+			question = append(c.question, question...)
 			c.question = nil
 		}
+		if len(question) > MaxQuestion {
+			return dst, errTooLong
+		}
+		dst = append(dst, Answer(question)...)
+		data = data[end:]
 	}
+	if len(c.question)+len(data) > MaxQuestion {
+		return dst, errTooLong
+	}
+	c.question = append(c.question, data...) // still nil if no data is left
 	return dst, nil
 }
 
