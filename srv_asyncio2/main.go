@@ -15,12 +15,10 @@ import (
 	"fopnp/chapter07/zen/asyncio"
 )
 
-// coroutine returns two functions: resume runs f until f calls suspend or ends, and
-// after the end it does nothing.
-//
-// Pull gives f a stack of its own, so any function that f calls may suspend it, and
-// those between the two do not know. In Python each of them must say await. No value
-// is passed, and stop is not needed: f always ends.
+// coroutine returns two functions. Resume runs f until f calls suspend or ends; after
+// the end it does nothing. Pull gives f a stack of its own, so any function that f
+// calls may suspend it, and those between the two do not know. In Python each of them
+// must say await. No value is passed, and stop is not needed, because f always ends.
 func coroutine(f func()) (resume, suspend func()) {
 	var yield func(struct{}) bool
 	next, _ := iter.Pull(func(y func(struct{}) bool) { yield = y; f() })
@@ -30,7 +28,7 @@ func coroutine(f func()) (resume, suspend func()) {
 // A stream is the coroutine's connection to its client.
 type stream struct {
 	*asyncio.Transport        // has RemoteAddr, Write and Close
-	suspend            func() // back to the loop
+	suspend            func() // goes back to the loop
 	data               []byte // received, and not read yet
 	err                error  // why nothing more will be received, or nil
 }
@@ -50,7 +48,7 @@ func (s *stream) Read(buffer []byte) (int, error) {
 // waits again or has ended.
 type zenServer struct {
 	stream stream
-	resume func() // on with the coroutine
+	resume func() // goes on with the coroutine
 }
 
 func (z *zenServer) ConnectionMade(transport *asyncio.Transport) {

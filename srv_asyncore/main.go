@@ -16,7 +16,8 @@ import (
 	"fopnp/chapter07/zen/poll"
 )
 
-// A zenServer has the buffers that all dispatchers share: the loop calls one at a time.
+// A zenServer has the buffers that all dispatchers share, because the loop calls one
+// dispatcher at a time.
 type zenServer struct {
 	data   [zen.MaxQuestion]byte
 	buffer [64 << 10]byte // for answers; append allocates if they do not fit

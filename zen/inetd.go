@@ -80,8 +80,8 @@ func exitClientHasLeft() {
 
 // StdinListener returns the listening socket that inetd has passed as standard
 // input ("wait" in inetd.conf). When its Accept fails, the socket is left blocking if
-// inetd has passed it so. If standard input is another kind of socket, StdinListener logs what
-// is wrong and exits with status 1.
+// inetd has passed it so. If standard input is another kind of socket, StdinListener
+// logs what is wrong and exits with status 1.
 func StdinListener() Listener {
 	stdinSocket().Close() // checks that it is TCP, and closes the copy
 	if !stdinListens() {

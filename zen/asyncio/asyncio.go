@@ -103,9 +103,9 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	}
 	clients := map[poll.Socket]*Transport{}
 	data := make([]byte, 4096)
-	// A protocol most often writes to the client whose event the loop handles, and
-	// then into this buffer. If the data does not fit, append allocates for that client
-	// alone, so the buffer never grows.
+	// What a protocol writes to the client whose event the loop handles is stored in
+	// this buffer. If it does not fit, append allocates for that client alone, so the
+	// buffer never grows.
 	buffer := make([]byte, 0, 64<<10)
 	for {
 		socket, event, err := poller.Wait()

@@ -1,6 +1,6 @@
 // Package asyncore is a loop that asks the dispatcher of each client what it wants to
-// wait for, and calls the dispatcher when that is ready. It takes the place of Python's
-// asyncore module, gone since Python 3.12, in listing 7-9.
+// wait for, and calls the dispatcher when that is ready. It takes the place of
+// Python's asyncore module, gone since Python 3.12, in listing 7-9.
 package asyncore
 
 import (
@@ -12,8 +12,8 @@ import (
 // A Server is called for each client that is accepted. In Python this is a method of
 // the listening socket's dispatcher, which has no other work.
 type Server interface {
-	// HandleAccepted returns the dispatcher of a new client. The dispatcher receives
-	// and sends on socket; only the loop closes it.
+	// HandleAccepted returns the dispatcher of a new client, never nil. The dispatcher
+	// receives and sends on socket; only the loop closes it.
 	HandleAccepted(socket poll.Socket, address net.Addr) Dispatcher
 }
 

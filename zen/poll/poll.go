@@ -4,9 +4,9 @@
 // read. It uses epoll on Linux, and kqueue on macOS and the BSDs.
 //
 // A program calls [Poller.Wait] in a loop, and does for each event what can be done
-// without waiting. The system reports events in turns, up to 128 at once. A [Poller] is
-// level-triggered: an event is repeated in each turn until its cause is gone. So a
-// program calls Recv once for each Readable event; if more has arrived than Recv
+// without waiting. The system reports up to 128 events at once: a turn. A [Poller]
+// is level-triggered: an event is repeated in each turn until its cause is gone. So
+// a program calls Recv once for each Readable event; if more has arrived than Recv
 // took, there is another event in the next turn. A client that never stops sending
 // gets one Recv in a turn, as every other client does.
 //
@@ -201,10 +201,10 @@ func (p *Poller) nextTurn(timeout time.Duration) {
 
 // Accept returns the next client, watched for Readable, and its address. The
 // program closes it with HangUp. If ok is false, there is no client: it has already
-// left, or accepting failed. If the system is out of descriptors or memory, Accept logs
-// that, and stops watching the listening socket for 5 ms, or for twice the last time
-// if the error comes again, up to a second. If the socket is closed or does not listen,
-// Wait returns that error.
+// left, or accepting failed. If the system is out of descriptors or memory, Accept
+// logs that, and does not watch the listening socket for 5 ms; that doubles, up to a
+// second, while the error comes again. If the socket is closed or does not listen,
+// the next Wait returns that error.
 //
 // When Accept has returned a client, it adds another event of the listening socket to
 // this turn. So a thousand clients that connect at once need a few turns, and not a
@@ -266,7 +266,7 @@ func (p *Poller) add(s Socket, event Event) error {
 }
 
 // Modify sets what s is watched for. It makes a system call only if that changes. If
-// the call fails, Wait returns the error.
+// the call fails, the next Wait returns the error.
 func (p *Poller) Modify(s Socket, event Event) {
 	if p.watched[s] == event {
 		return
