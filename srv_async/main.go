@@ -32,7 +32,7 @@ func serve(listener net.Listener) error {
 	// A thread needs buffers of its own. A loop handles one client at a time, so all
 	// clients share these two.
 	data := make([]byte, zen.MaxQuestion)
-	buffer := make([]byte, 0, 64<<10) // for answers; append allocates if they do not fit
+	buffer := make([]byte, 0, 96<<10) // has room for the answers to any data
 	for {
 		socket, event, err := poller.Wait()
 		if err != nil {

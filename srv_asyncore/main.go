@@ -20,7 +20,7 @@ import (
 // dispatcher at a time.
 type zenServer struct {
 	data   [zen.MaxQuestion]byte
-	buffer [64 << 10]byte // for answers; append allocates if they do not fit
+	buffer [96 << 10]byte // has room for the answers to any data
 }
 
 func (z *zenServer) HandleAccepted(socket poll.Socket, address net.Addr) asyncore.Dispatcher {

@@ -106,7 +106,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	// What a protocol writes to the client whose event the loop handles is stored in
 	// this buffer. If it does not fit, append allocates for that client alone, so the
 	// buffer never grows.
-	buffer := make([]byte, 0, 64<<10)
+	buffer := make([]byte, 0, 96<<10)
 	for {
 		socket, event, err := poller.Wait()
 		if err != nil {
