@@ -23,8 +23,8 @@ func ClientGone(err error) bool {
 		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTUNREACH)
 }
 
-// Broken reports whether err, an error of accept, is about the listening
-// socket: it is closed, or does not listen. Every further call would fail.
+// Broken reports whether err, an error of accept, is about the listening socket: it is
+// closed, or does not listen. Every further call would fail.
 func Broken(err error) bool {
 	return is(err, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK)
 }
