@@ -4,8 +4,8 @@
 //
 // Under "wait" inetd only listens. When the first client connects it starts this
 // program, which accepts that client and all others, as srv_single does. When the
-// program has exited, inetd waits for the next client: it takes no memory while nobody
-// asks. The line to look at is the one that calls AcceptConnectionsForever.
+// program has exited, inetd waits for the next client, so the service takes no memory
+// while nobody asks. The line to look at is the one that calls AcceptConnectionsForever.
 package main
 
 import (

@@ -15,10 +15,12 @@ import (
 	"fopnp/chapter07/zen/asyncio"
 )
 
-// coroutine returns two functions. Resume runs f until f calls suspend or ends; after
-// the end it does nothing. Pull gives f a stack of its own, so any function that f
-// calls may suspend it, and those between the two do not know. In Python each of them
-// must say await. No value is passed, and stop is not needed, because f always ends.
+// coroutine makes f a coroutine: resume runs f until f calls suspend or returns. After
+// that, resume does nothing.
+//
+// Pull gives f a stack of its own. So suspend may be called deep inside f, and the
+// functions on the way to it need not know. In Python each of them must say await. The
+// stop function of Pull is not needed, because f always ends.
 func coroutine(f func()) (resume, suspend func()) {
 	var yield func(struct{}) bool
 	next, _ := iter.Pull(func(y func(struct{}) bool) { yield = y; f() })
@@ -33,8 +35,8 @@ type stream struct {
 	err                error  // why nothing more will be received, or nil
 }
 
-// Read suspends the coroutine only when s.data is empty, so all of it is read when
-// DataReceived returns.
+// Read suspends the coroutine only when all data is read. So when DataReceived returns,
+// its data is not needed any more.
 func (s *stream) Read(buffer []byte) (int, error) {
 	for len(s.data) == 0 && s.err == nil {
 		s.suspend()

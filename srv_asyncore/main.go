@@ -16,11 +16,11 @@ import (
 	"fopnp/chapter07/zen/poll"
 )
 
-// A zenServer has the buffers that all dispatchers share, because the loop calls one
-// dispatcher at a time.
+// A zenServer makes a dispatcher for each client. All dispatchers share its buffers,
+// because the loop calls one at a time.
 type zenServer struct {
 	data   [zen.MaxQuestion]byte
-	buffer [96 << 10]byte // has room for the answers to any data
+	buffer [96 << 10]byte // for answers: 4096 of the longest
 }
 
 func (z *zenServer) HandleAccepted(socket poll.Socket, address net.Addr) asyncore.Dispatcher {
@@ -49,13 +49,12 @@ func (z *zenDispatcher) HandleRead() error {
 	return z.HandleWrite()
 }
 
-// HandleWrite sends what the system takes. If it returns an error, the loop calls
-// HandleClose, and hangs up.
+// HandleWrite sends what the system takes.
 func (z *zenDispatcher) HandleWrite() error {
 	n, writeErr := z.Send(z.unsent)
 	z.unsent = append([]byte(nil), z.unsent[n:]...) // a copy: the next client uses the buffer
 	if len(z.unsent) > 0 {
-		return writeErr
+		return writeErr // z.err waits until all is sent
 	}
 	return cmp.Or(writeErr, z.err)
 }

@@ -1,4 +1,4 @@
-// Srv_legacy is a threaded server built on the standard library's server pattern:
+// Srv_legacy is a server built on the standard library's server pattern:
 // each client gets a goroutine of its own (listing 7-5).
 //
 // In srv_threaded each worker runs the accept loop. Here one loop accepts, and

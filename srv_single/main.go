@@ -1,10 +1,10 @@
 // Srv_single is the simplest possible server: it is single-threaded, and serves
 // one client at a time (listing 7-3).
 //
-// While it waits for its client, for a question or to take its answers, it does
-// nothing else. A second client can connect, because the kernel accepts it into a
-// queue, but gets no answer until the first client leaves. The line to look at is the
-// one that calls AcceptConnectionsForever: the loop in it stands in zen/blocking.go.
+// While its client is silent, or does not read the answers, it serves nobody else. A
+// second client can connect, because the kernel accepts it into a queue, but gets no
+// answer until the first client leaves. The line to look at is the one that calls
+// AcceptConnectionsForever: its loop is in zen/blocking.go.
 package main
 
 import (

@@ -35,7 +35,7 @@ func ParseCommandLine(description string) (address string) {
 		port = text
 		return nil
 	})
-	flag.DurationVar(&ThinkingTime, "think", ThinkingTime, "how long a server thinks about each question, and the client before it asks; of watch, a tick")
+	flag.DurationVar(&ThinkingTime, "think", ThinkingTime, "how long a server thinks about each question, and the client before each; in watch, the length of a tick")
 	flag.CommandLine.Usage = func() {
 		name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 		fmt.Fprintf(flag.CommandLine.Output(), `usage: %s [flags] host

@@ -8,7 +8,8 @@
 // The rules do not touch a socket: a server passes what it has received to
 // [Conversation.AppendAnswers], and sends what that returns. So a server that blocks
 // in Read and an event loop, which waits for all clients in one place, follow the same
-// rules. [HandleConversation] is the conversation of the servers that block.
+// rules. [HandleConversation] is a whole conversation, for servers in which each
+// client has a stack to itself.
 package zen
 
 import (
@@ -40,9 +41,9 @@ var Aphorisms = map[string]string{
 	"Simple is better than?":    "Complex.",
 }
 
-// Answer returns the answer to question, which includes its '?'. It sleeps for
-// ThinkingTime, as a slow computation would take time: in an event loop every client
-// waits for that.
+// Answer returns the answer to question, which includes its '?'. It first sleeps for
+// ThinkingTime, in place of a slow computation. In an event loop all clients wait for
+// that.
 func Answer(question []byte) string {
 	time.Sleep(ThinkingTime)
 	return cmp.Or(Aphorisms[string(question)], "Error: unknown aphorism.") // the first that is not ""

@@ -29,8 +29,8 @@ type Protocol interface {
 	DataReceived(data []byte)
 
 	// ConnectionLost is called last, and once. The error is what broke the
-	// connection, or the argument of CloseWithError, or io.EOF if the client has
-	// closed its side. The transport does nothing any more.
+	// connection, or the argument of CloseWithError, or io.EOF after Close or if the
+	// client has closed its side. Write now returns net.ErrClosed.
 	ConnectionLost(err error)
 }
 
@@ -38,7 +38,7 @@ type Protocol interface {
 // protocol of another client may use it too, inside any callback: a chat writes to all
 // its clients.
 type Transport struct {
-	poller   *poll.Poller // nil when the connection is lost
+	poller   *poll.Poller
 	protocol Protocol
 	socket   poll.Socket
 	address  net.Addr
@@ -60,7 +60,7 @@ func (t *Transport) AvailableBuffer() []byte { return t.unsent[len(t.unsent):] }
 // is for the protocol to limit, see Buffered. Write returns net.ErrClosed after Close,
 // and when the connection is lost.
 func (t *Transport) Write(data []byte) (int, error) {
-	if t.poller == nil || t.err != nil {
+	if t.err != nil {
 		return 0, net.ErrClosed
 	}
 	t.sendSoon()
@@ -75,27 +75,28 @@ func (t *Transport) Buffered() int { return len(t.unsent) }
 // io.EOF. A client that never reads stays connected until it leaves.
 func (t *Transport) Close() error { return t.CloseWithError(io.EOF) }
 
-// CloseWithError does what Close does, but ConnectionLost gets err. As that of an
-// [io.PipeWriter], it does not change an earlier error, and always returns nil.
+// CloseWithError does what Close does, but ConnectionLost gets err. Like
+// [io.PipeWriter.CloseWithError], it never overwrites an earlier error, and always
+// returns nil.
 func (t *Transport) CloseWithError(err error) error {
-	if t.poller != nil {
+	if t.err == nil {
 		t.sendSoon()
-		t.err = cmp.Or(t.err, err, io.EOF) // the first that is not nil
+		t.err = cmp.Or(err, io.EOF) // the first that is not nil
 	}
 	return nil
 }
 
-// sendSoon wakes the loop for a client that has nothing to send yet. Only a chat needs
-// that: to the client whose event it handles, the loop sends anyway.
+// sendSoon makes the loop send to a client whose event it is not handling. Only a chat
+// needs that.
 func (t *Transport) sendSoon() {
 	if t.unsent == nil {
 		t.poller.Modify(t.socket, poll.Writable)
 	}
 }
 
-// Serve runs the loop. It accepts clients from listener, a TCP listener that it
-// takes over, and calls newProtocol for each one. It returns when accepting
-// fails, with the reason.
+// Serve runs the loop. It accepts clients from listener, a TCP listener, and calls
+// newProtocol for each one. It returns when accepting fails, with the reason. Nobody
+// else may use listener meanwhile; the caller still owns it.
 func Serve(listener net.Listener, newProtocol func() Protocol) error {
 	poller, err := poll.New(listener)
 	if err != nil {
@@ -114,9 +115,9 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		}
 
 		if socket == poller.Listener {
-			if newcomer, address, ok := poller.Accept(); ok {
-				c := &Transport{poller: poller, protocol: newProtocol(), socket: newcomer, address: address}
-				clients[newcomer] = c
+			if accepted, address, ok := poller.Accept(); ok {
+				c := &Transport{poller: poller, protocol: newProtocol(), socket: accepted, address: address}
+				clients[accepted] = c
 				c.protocol.ConnectionMade(c)
 			}
 			continue
@@ -137,7 +138,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		c.err = cmp.Or(writeErr, c.err)
 		switch {
 		case len(c.unsent) > 0 && writeErr == nil:
-			if cap(c.unsent) <= cap(buffer) { // it may be in the buffer
+			if cap(c.unsent) <= cap(buffer) { // it may be in the buffer, which the next client overwrites
 				c.unsent = bytes.Clone(c.unsent)
 			}
 			poller.Modify(socket, poll.Writable)
@@ -146,7 +147,6 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 			poller.Modify(socket, poll.Readable)
 		default:
 			delete(clients, socket)
-			c.poller = nil
 			c.protocol.ConnectionLost(c.err)
 			poller.HangUp(socket)
 		}

@@ -30,8 +30,9 @@ type Dispatcher interface {
 	HandleClose(err error)
 }
 
-// Loop accepts clients from listener, a TCP listener that it takes over, and calls
-// their dispatchers. It returns when accepting fails, with the reason.
+// Loop accepts clients from listener, a TCP listener, and calls their dispatchers. It
+// returns when accepting fails, with the reason. Nobody else may use listener
+// meanwhile; the caller still owns it.
 func Loop(listener net.Listener, server Server) error {
 	poller, err := poll.New(listener)
 	if err != nil {
@@ -44,10 +45,10 @@ func Loop(listener net.Listener, server Server) error {
 			return err
 		}
 		if socket == poller.Listener {
-			if newcomer, address, ok := poller.Accept(); ok {
-				d := server.HandleAccepted(newcomer, address)
-				dispatchers[newcomer] = d
-				poller.Modify(newcomer, wanted(d))
+			if accepted, address, ok := poller.Accept(); ok {
+				d := server.HandleAccepted(accepted, address)
+				dispatchers[accepted] = d
+				poller.Modify(accepted, wanted(d))
 			}
 			continue
 		}
@@ -64,8 +65,8 @@ func Loop(listener net.Listener, server Server) error {
 	}
 }
 
-// handle calls d for one event. If the event says both, as epoll's can, sending
-// comes first, and the event for receiving comes again.
+// handle calls d for one event. If d can both send and receive, it sends now, and the
+// poller reports again that it can receive.
 func handle(d Dispatcher, event poll.Event) error {
 	if event&poll.Writable != 0 {
 		return d.HandleWrite()

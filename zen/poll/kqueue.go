@@ -22,7 +22,7 @@ func accept(listener Socket) (Socket, syscall.Sockaddr, error) {
 	syscall.CloseOnExec(client)
 	if err := syscall.SetNonblock(client, true); err != nil {
 		syscall.Close(client)
-		return 0, nil, err
+		return 0, nil, syscall.ECONNABORTED // whatever err is, it is not about listener
 	}
 	return Socket(client), from, nil
 }

@@ -172,10 +172,9 @@ func (p *Poller) Wait() (Socket, Event, error) {
 		// it for something else. Then it must not see this event.
 		ready := p.turn[p.next]
 		p.next++
-		event := ready.event & p.watched[ready.socket]
 		if _, lingers := p.lingering[ready.socket]; lingers {
 			p.endLinger(ready.socket)
-		} else if event != 0 {
+		} else if event := ready.event & p.watched[ready.socket]; event != 0 {
 			return ready.socket, event, nil
 		}
 	}

@@ -13,9 +13,9 @@ import (
 // goroutine. It returns the error of listener's Accept. The caller still owns
 // listener.
 //
-// Serve closes the connection when handle returns, even if handle has closed it. If
-// handle panics, Serve logs that, and only the client of that connection is lost:
-// without this, a panic ends the process.
+// Serve closes the connection when handle returns; handle may close it earlier. If
+// handle panics, Serve logs the panic and closes that connection. Without this the panic
+// would end the process.
 func Serve(listener net.Listener, handle func(net.Conn)) error {
 	for {
 		conn, err := listener.Accept()
