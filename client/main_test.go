@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"io"
-	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -11,140 +9,95 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fopnp/chapter07/zen"
+	"fopnp/chapter07/zen/socketserver"
 	"fopnp/chapter07/zen/zentest"
 )
 
 func TestMain(m *testing.M) { zentest.Main(m, main) }
 
-func sorted(lines string) string {
-	split := strings.SplitAfter(lines, "\n")
-	slices.Sort(split)
-	return strings.Join(split, "")
+// client returns a command that runs the client against a server on this machine.
+func client(t *testing.T, serve func(net.Conn), flags ...string) *exec.Cmd {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go socketserver.Serve(listener, serve)
+	_, port, _ := net.SplitHostPort(listener.Addr().String())
+	return zentest.Program(append(flags, "-p", port, "")...)
 }
 
-// The client asks three questions, in random order, with its flags before or
-// after the host.
+// answer serves a client that asks one question at a time: two at once are unknown.
+func answer(conn net.Conn) {
+	question := make([]byte, 100)
+	for n, err := conn.Read(question); err == nil; n, err = conn.Read(question) {
+		io.WriteString(conn, zen.Answer(question[:n]))
+	}
+}
+
+// The client asks its three questions in random order, and thinks before each.
 func TestClient(t *testing.T) {
-	log.SetOutput(io.Discard)
-	defer log.SetOutput(os.Stderr)
-	host, port := zentest.Serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
+	want := []string{"", `"Beautiful is better than?" "Ugly."`, `"Explicit is better than?" "Implicit."`, `"Simple is better than?" "Complex."`}
 	last := map[string]bool{}
-	for i := range 40 {
-		args := []string{host, "-p", port}
-		if i%2 == 0 {
-			args = []string{"-p", port, host}
-		}
-		got := zentest.Run(t, nil, args...)
-		want := "\"Beautiful is better than?\" \"Ugly.\"\n\"Explicit is better than?\" \"Implicit.\"\n\"Simple is better than?\" \"Complex.\"\n"
-		if sorted(got.Stdout) != want || got.Stderr != "" || got.Status != 0 {
-			t.Fatalf("client %q: %+v", args, got)
-		}
+	for range 40 {
+		got := zentest.Run(t, client(t, answer))
 		lines := strings.Split(got.Stdout, "\n")
-		last[lines[2]] = true
+		last[lines[max(0, len(lines)-2)]] = true
+		if slices.Sort(lines); !slices.Equal(lines, want) || got.Stderr != "" || got.Status != 0 {
+			t.Fatalf("%+v", got)
+		}
 	}
 	if len(last) != 3 {
-		t.Errorf("of three questions, %d were never the last in 40 times", 3-len(last))
+		t.Errorf("the last question in 40 runs is always one of %v", last)
+	}
+	began := time.Now()
+	zentest.Run(t, client(t, answer, "-think", "50ms"))
+	if took := time.Since(began); took < 150*time.Millisecond {
+		t.Errorf("with -think 50ms three questions take %v", took)
 	}
 }
 
 // To cause an error the client hangs up in the middle of the first question.
 func TestCauseError(t *testing.T) {
-	received := make(chan string)
-	host, port := zentest.Serve(t, func(conn net.Conn) {
-		all, _ := io.ReadAll(conn)
-		conn.Close()
-		received <- string(all)
-	})
-	for _, args := range [][]string{{"-e", host, "-p", port}, {host, "-p", port, "-e"}} {
-		if got := zentest.Run(t, nil, args...); got != (zentest.Result{}) {
-			t.Errorf("client %q: %+v", args, got)
-		}
-		if got, want := <-received, "Beautiful is better than"; got != want {
-			t.Errorf("the server received %q, want %q", got, want)
-		}
+	received := make(chan []byte, 1)
+	got := zentest.Run(t, client(t, func(conn net.Conn) { all, _ := io.ReadAll(conn); received <- all }, "-e"))
+	if all := string(<-received); all != "Beautiful is better than" || got != (zentest.Result{}) {
+		t.Errorf("the server received %q; %+v", all, got)
 	}
 }
 
-// An empty host is this machine.
-func TestHost(t *testing.T) {
-	log.SetOutput(io.Discard)
-	defer log.SetOutput(os.Stderr)
-	_, port := zentest.Serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
-	if got := zentest.Run(t, nil, "", "-p", port); strings.Count(got.Stdout, "\n") != 3 || got.Status != 0 {
-		t.Errorf("%+v", got)
-	}
-}
-
-// If the server hangs up, does not know the answer or never ends it, the client
-// fails with one line.
-func TestBadServers(t *testing.T) {
-	for _, test := range []struct{ answer, stdout, stderr string }{
-		{"", `^$`, `^no answer to ".* is better than\?": EOF\n$`},
-		{"Ug", `^$`, `^no answer to ".* is better than\?": EOF\n$`},
-		{"Ugly.", `^".*" "Ugly\."\n$`, `^no answer to ".* is better than\?": EOF\n$`},
-		{"Error: unknown aphorism.", `^".*" "Error: unknown aphorism\."\n$`, `^the server does not know ".* is better than\?"\n$`},
-		{strings.Repeat("x", 10_000), `^$`, `^no answer to ".* is better than\?": bufio: buffer full\n$`},
-	} {
-		host, port := zentest.Serve(t, func(conn net.Conn) {
+// If something fails, the client says so in one line.
+func TestErrors(t *testing.T) {
+	replies := func(text string) *exec.Cmd {
+		return client(t, func(conn net.Conn) {
 			conn.Read(make([]byte, 100))
-			io.WriteString(conn, test.answer)
+			io.WriteString(conn, text)
 			conn.(*net.TCPConn).CloseWrite()
 			io.Copy(io.Discard, conn)
-			conn.Close()
 		})
-		got := zentest.Run(t, nil, host, "-p", port)
-		if !regexp.MustCompile(test.stdout).MatchString(got.Stdout) || !regexp.MustCompile(test.stderr).MatchString(got.Stderr) || got.Status != 1 {
-			t.Errorf("server that answers %.30q: %+v", test.answer, got)
-		}
 	}
-}
-
-// The client waits for each answer before it sends the next question.
-func TestOneAtATime(t *testing.T) {
-	early := make(chan bool, 10)
-	host, port := zentest.Serve(t, func(conn net.Conn) {
-		defer conn.Close()
-		data := make([]byte, 1000)
-		for range 3 {
-			n, err := conn.Read(data)
-			if err != nil {
-				return
-			}
-			early <- bytes.Count(data[:n], []byte("?")) > 1
-			io.WriteString(conn, "Ugly.")
-		}
-		io.Copy(io.Discard, conn)
-	})
-	if got := zentest.Run(t, nil, host, "-p", port); got.Status != 0 {
-		t.Errorf("%+v", got)
-	}
-	for range 3 {
-		if <-early {
-			t.Error("two questions at once")
-		}
-	}
-}
-
-// If nobody reads what the client prints, it says so and fails.
-func TestStdoutIsGone(t *testing.T) {
-	log.SetOutput(io.Discard)
-	defer log.SetOutput(os.Stderr)
-	host, port := zentest.Serve(t, func(conn net.Conn) { zen.HandleConversation(conn) })
-	reader, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer writer.Close()
+	unread := client(t, answer)
+	reader, writer, _ := os.Pipe()
 	reader.Close()
-	got := zentest.Run(t, func(command *exec.Cmd) { command.Stdout = writer }, host, "-p", port)
-	if !regexp.MustCompile(`^write /dev/stdout: .*\n$`).MatchString(got.Stderr) || got.Status != 1 {
-		t.Errorf("%+v", got)
+	unread.Stdout = writer
+	for _, test := range []struct {
+		command *exec.Cmd
+		printed string // standard output, then standard error
+	}{
+		{replies(""), `no answer to ".* is better than\?": EOF`},
+		{replies("Ug"), `no answer to ".* is better than\?": EOF`},
+		{replies("Ugly."), `".*" "Ugly\."\n` + `no answer to ".* is better than\?": EOF`},
+		{replies("Error: unknown aphorism."), `".*" "Error: unknown aphorism\."\n` + `the server does not know ".* is better than\?"`},
+		{replies(strings.Repeat("x", 10_000)), `no answer to ".* is better than\?": bufio: buffer full`},
+		{unread, `write /dev/stdout: .*`},
+		{zentest.Program("-p", "0", "127.0.0.1"), `dial tcp 127\.0\.0\.1:0: .*`}, // nobody listens at port 0
+	} {
+		got := zentest.Run(t, test.command)
+		if !regexp.MustCompile("^"+test.printed+"\n$").MatchString(got.Stdout+got.Stderr) || got.Status != 1 {
+			t.Errorf("%+v; want %s, and status 1", got, test.printed)
+		}
 	}
-}
-
-// The client has a flag of its own beside those of every program.
-func TestCommandLine(t *testing.T) {
-	zentest.CheckCommandLine(t, []string{"127.0.0.1", "-p", "0"}, `^dial tcp 127\.0\.0\.1:0: `, "\n  -e\t")
 }

@@ -10,4 +10,4 @@ func TestMain(m *testing.M)        { zentest.Main(m, main) }
 func TestServer(t *testing.T)      { zentest.Test(t, server) }
 func BenchmarkServer(b *testing.B) { zentest.Benchmark(b, server) }
 
-var server = zentest.Server{Thinking: 1}
+var server = zentest.Server{}

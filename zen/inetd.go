@@ -3,6 +3,7 @@
 package zen
 
 import (
+	"cmp"
 	"errors"
 	"log"
 	"net"
@@ -11,13 +12,11 @@ import (
 	"time"
 )
 
-// LogFile is the log of the programs under inetd.
-var LogFile = "/tmp/zen.log"
-
-// RedirectOutput sends standard output and standard error to [LogFile]. Inetd
-// starts a program with a socket as descriptors 0, 1 and 2, so a program calls
-// RedirectOutput before anything else: no log line and no panic message can then
-// reach a client. If the file cannot be opened, the program runs without a log.
+// RedirectOutput sends standard output and standard error to /tmp/zen.log, or to the
+// file that the environment variable ZEN_LOG names. Inetd starts a program with a
+// socket as descriptors 0, 1 and 2, so a program calls RedirectOutput before anything
+// else: no log line and no panic message can then reach a client. If the file cannot
+// be opened, the program runs without a log.
 //
 // If standard input is not a socket, a person has started the program.
 // RedirectOutput tells that person so, and exits with status 1.
@@ -40,12 +39,12 @@ func RedirectOutput() {
 	syscall.Dup(1)
 }
 
-// openLog opens LogFile for appending. In /tmp any user may have put something
+// openLog opens the log for appending. In /tmp any user may have put something
 // else there, so openLog follows no link, does not block on a pipe, and accepts
 // only a regular file with a single name.
 func openLog() error {
 	const flags = syscall.O_WRONLY | syscall.O_APPEND | syscall.O_CREAT | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
-	fd, err := syscall.Open(LogFile, flags, 0o644)
+	fd, err := syscall.Open(cmp.Or(os.Getenv("ZEN_LOG"), "/tmp/zen.log"), flags, 0o644)
 	if err != nil {
 		return err
 	}
@@ -72,7 +71,7 @@ func StdinConn() net.Conn {
 	return conn
 }
 
-// exitClientHasLeft logs that, and exits with status 0.
+// exitClientHasLeft logs that the client has left, and exits with status 0.
 func exitClientHasLeft() {
 	log.Print("The client has left before this program started")
 	os.Exit(0)
@@ -87,7 +86,8 @@ func StdinListener() Listener {
 	if !stdinListens() {
 		log.Fatal("standard input is a client's connection; in inetd.conf, change nowait to wait")
 	}
-	// Only a descriptor that does not block can have a deadline.
+	// Only a descriptor that did not block when the program started can have a deadline:
+	// package os looked then, and stdinSocket has changed it since.
 	blocks := errors.Is(os.Stdin.SetDeadline(time.Time{}), os.ErrNoDeadline)
 	listener, err := net.FileListener(os.Stdin)
 	if err != nil {
@@ -96,7 +96,7 @@ func StdinListener() Listener {
 	// Package net has made the socket non-blocking, for all who have it. The next
 	// program that inetd starts may expect one that blocks. And another such program
 	// may leave, and restore the socket, while this program still uses it: without
-	// unblock, Accept would then wait without a limit.
+	// unblock, Accept could then wait without a limit.
 	return Listener{
 		TCPListener: listener.(*net.TCPListener),
 		unblock:     func() { syscall.SetNonblock(syscall.Stdin, true) },

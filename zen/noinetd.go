@@ -8,9 +8,6 @@ import (
 	"runtime"
 )
 
-// LogFile is the log of the programs under inetd. This system has no inetd.
-var LogFile string
-
 // RedirectOutput exits with status 1: there is no inetd.
 func RedirectOutput() {
 	log.SetFlags(0)

@@ -1,7 +1,6 @@
 package zentest
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,11 +13,10 @@ import (
 
 const question, answer, unknown = "Simple is better than?", "Complex.", "Error: unknown aphorism."
 
-// A client is a connection to the server under test. Each Read and Write has a
-// deadline of its own. A client remembers what it has done, for a failure to tell.
+// A client is a connection to the server under test. It remembers what it has done,
+// for a failure to tell.
 type client struct {
-	net.Conn
-	tcp     *net.TCPConn
+	*net.TCPConn
 	t       testing.TB
 	service *service
 	name    string
@@ -28,24 +26,34 @@ type client struct {
 // connect returns a new client, which leaves at the end of the test.
 func (s *service) connect(t testing.TB) *client {
 	t.Helper()
-	dialer := net.Dialer{Timeout: s.patience}
-	dialer.SetMultipathTCP(false) // GODEBUG may turn it on, and it is slow
-	conn, err := dialer.Dial("tcp", s.address)
+	c, err := s.tryToConnect(t, net.Dialer{})
 	if err != nil {
 		t.Fatalf("A client cannot connect: %v.\nEither the server has stopped listening, or its queue for clients that it has not accepted yet is too short (the argument of listen).", err)
 	}
-	t.Cleanup(func() { conn.Close() })
-	return &client{Conn: conn, tcp: conn.(*net.TCPConn), t: t, service: s, name: "A client"}
+	return c
 }
 
+func (s *service) tryToConnect(t testing.TB, dialer net.Dialer) (*client, error) {
+	dialer.Timeout = s.patience
+	dialer.SetMultipathTCP(false) // GODEBUG may turn it on, and it is slow
+	conn, err := dialer.Dial("tcp", s.address)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &client{TCPConn: conn.(*net.TCPConn), t: t, service: s, name: "A client"}, nil
+}
+
+// Read waits for as long as a client waits.
 func (c *client) Read(data []byte) (int, error) {
 	c.SetReadDeadline(time.Now().Add(c.service.patience))
-	return c.Conn.Read(data)
+	return c.TCPConn.Read(data)
 }
 
+// Write waits for as long as a client waits.
 func (c *client) Write(data []byte) (int, error) {
 	c.SetWriteDeadline(time.Now().Add(c.service.patience))
-	return c.Conn.Write(data)
+	return c.TCPConn.Write(data)
 }
 
 // did remembers a step.
@@ -53,34 +61,26 @@ func (c *client) did(format string, args ...any) {
 	c.steps = append(c.steps, fmt.Sprintf(format, args...))
 }
 
-// fatalf ends the test with what the client did, and what went wrong.
-func (c *client) fatalf(format string, args ...any) {
-	c.t.Helper()
-	var steps []string
-	for i, times := 0, 1; i < len(c.steps); i, times = i+1, times+1 {
-		switch {
-		case i+1 < len(c.steps) && c.steps[i+1] == c.steps[i]:
-			continue
-		case times > 1:
-			steps = append(steps, fmt.Sprintf("%s (%d times)", c.steps[i], times))
-		default:
-			steps = append(steps, c.steps[i])
-		}
-		times = 0
-	}
+// story returns what the client did, and what went wrong.
+func (c *client) story(problem string) string {
+	steps := c.steps
 	if n := len(steps) - 8; n > 0 {
 		steps = append([]string{"…"}, steps[n:]...)
 	}
-	did := strings.Join(append([]string{"connected"}, steps...), ", ")
-	c.t.Fatalf("%s %s.\n%s", c.name, did, fmt.Sprintf(format, args...))
+	return fmt.Sprintf("%s %s.\n%s", c.name, strings.Join(append([]string{"connected"}, steps...), ", "), problem)
+}
+
+// fatalf ends the test with the story.
+func (c *client) fatalf(format string, args ...any) {
+	c.t.Helper()
+	c.t.Fatal(c.story(fmt.Sprintf(format, args...)))
 }
 
 // send sends data.
 func (c *client) send(data string) {
 	c.t.Helper()
-	c.did("sent %s", quote(data))
-	if n, err := io.WriteString(c, data); err != nil {
-		c.fatalf("The system took %d bytes of the last%s.", n, c.then(err))
+	if err := c.tryToSend(data); err != nil {
+		c.fatalf("The server did not take that%s.", c.then(err))
 	}
 }
 
@@ -94,56 +94,88 @@ func (c *client) tryToSend(data string) error {
 // expect reads want. It fails as soon as something else comes.
 func (c *client) expect(want string) {
 	c.t.Helper()
+	if problem := c.tryToExpect(want); problem != "" {
+		c.fatalf("%s", problem)
+	}
+}
+
+// tryToExpect reads want, and returns what went wrong, or "".
+func (c *client) tryToExpect(want string) (problem string) {
 	got := make([]byte, 0, len(want))
 	for len(got) < len(want) {
 		n, err := c.Read(got[len(got):cap(got)])
 		got = got[:len(got)+n]
 		if !strings.HasPrefix(want, string(got)) || err != nil {
-			c.fatalf("%s%s.", difference(want, string(got)), c.then(err))
+			return difference(want, string(got)) + c.then(err) + "."
 		}
 	}
 	c.did("got %s", quote(want))
+	return ""
 }
 
 // expectLast reads want, and then the end.
 func (c *client) expectLast(want string) {
 	c.t.Helper()
-	got, err := io.ReadAll(io.LimitReader(c, int64(len(want)+1000)))
-	if string(got) != want || err != nil {
-		c.fatalf("After all answers it expected the end. %s%s.", difference(want, string(got)), c.then(cmp.Or(err, io.EOF)))
+	c.expect(want)
+	got := make([]byte, 100)
+	if n, err := c.Read(got); err != io.EOF {
+		c.fatalf("It expected the end and got %s%s.", quote(string(got[:n])), c.then(err))
 	}
-	c.did("got %s, then the end", quote(want))
 }
 
-// expectNothing watches for a while that the server neither sends nor hangs up.
+// expectNothing waits until the server rests, and fails if it has sent something or
+// hung up.
 func (c *client) expectNothing() {
 	c.t.Helper()
-	c.SetReadDeadline(time.Now().Add(c.service.quiet))
+	c.service.rests(c.t)
+	c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	got := make([]byte, 100)
-	n, err := c.Conn.Read(got)
+	n, err := c.TCPConn.Read(got)
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		c.fatalf("It expected nothing yet and got %s%s.", quote(string(got[:n])), c.then(err))
+	}
+}
+
+// expectHangUp waits for the end, or for a reset: the server hangs up while the
+// client is still sending.
+func (c *client) expectHangUp() {
+	c.t.Helper()
+	got, err := io.ReadAll(io.LimitReader(c, 1000))
+	if len(got) > 0 || os.IsTimeout(err) {
+		c.fatalf("It expected the end and got %s%s.", quote(string(got)), c.then(err))
 	}
 }
 
 // ask sends a question, and reads the answer.
 func (c *client) ask() {
 	c.t.Helper()
-	before := len(c.steps)
 	c.send(question)
 	c.expect(answer)
-	c.steps = append(c.steps[:before], fmt.Sprintf("asked %q and got the answer", question))
+	asked := fmt.Sprintf("asked %q and got the answer", question)
+	if c.steps = c.steps[:len(c.steps)-2]; len(c.steps) == 0 || c.steps[len(c.steps)-1] != asked {
+		c.did("%s", asked)
+	}
+}
+
+// burst asks many questions, and reads the answers meanwhile: they may be larger than
+// the buffers.
+func (c *client) burst(questions string) {
+	c.t.Helper()
+	c.did("sent %s", quote(questions))
+	c.SetWriteDeadline(time.Time{})
+	go io.WriteString(c.TCPConn, questions)
+	c.expect(model(questions))
 }
 
 // closeSide tells the server that the client sends no more.
 func (c *client) closeSide() {
-	c.tcp.CloseWrite()
+	c.CloseWrite()
 	c.did("closed its side")
 }
 
 // reset ends the connection at once, and all that is on its way is lost.
 func (c *client) reset() {
-	c.tcp.SetLinger(0)
+	c.SetLinger(0)
 	c.Close()
 }
 
@@ -173,10 +205,10 @@ func difference(want, got string) string {
 	for same < min(len(want), len(got)) && want[same] == got[same] {
 		same++
 	}
-	if len(want) <= 60 && len(got) <= 60 || same == 0 {
+	switch {
+	case len(want) <= 60 || same == 0:
 		return fmt.Sprintf("It expected %s and got %s", quote(want), quote(got))
-	}
-	if same == len(got) {
+	case same == len(got):
 		return fmt.Sprintf("It got the first %d of %d bytes", same, len(want))
 	}
 	return fmt.Sprintf("It got %d bytes of %d. The first %d are right, and then it expected %.30q and got %.30q",
@@ -185,16 +217,15 @@ func difference(want, got string) string {
 
 // then says how a connection has ended.
 func (c *client) then(err error) string {
+	var operation *net.OpError
 	switch {
 	case err == nil:
 		return ""
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	case err == io.EOF:
 		return ", then the end"
 	case os.IsTimeout(err):
-		return fmt.Sprintf(", then nothing happened for %v", c.service.patience)
-	}
-	var operation *net.OpError
-	if errors.As(err, &operation) {
+		return c.service.nothingFor()
+	case errors.As(err, &operation):
 		err = operation.Err
 	}
 	return fmt.Sprintf(", then an error: %v", err)

@@ -3,19 +3,22 @@ package zentest
 import (
 	"bufio"
 	"bytes"
-	"flag"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
-	"testing"
 	"time"
+	"unicode/utf8"
 
 	"fopnp/chapter07/zen"
 )
@@ -24,222 +27,199 @@ import (
 type fault struct {
 	rule   string
 	name   string // a server that …
-	says   string // matches a part of the failure
+	says   string // matches a part of the failure; "" if the server is right
 	main   func()
 	server Server
 }
 
 var faults = []fault{
+	{"AtOnce", "serves any number", `one more connected.*\n.*expected nothing yet and got "Complex\."`, serve, Server{AtOnce: 4}},
+	{"AtOnce", "serves one client", `Client number 2 of 4 .*\n.*then nothing happened(.*\n)*.*The other rules were not tried`, servesOne, Server{AtOnce: 4}},
+	{"AtOnce", "serves 128 clients", `Client number 129 of 300 `, pool(128), Server{}},
+	{"AtOnce", "does not start", `does not start(.*\n)*.*No such module`, func() { fmt.Println("No such module"); os.Exit(1) }, Server{}},
 	{"Answers", "trims spaces", `sent " Simple.*\n.*and got "Complex\."`, received(bytes.TrimSpace), Server{}},
-	{"Answers", "drops newlines", `sent "\\nSimple.*\n.*and got "Complex\."`, received(withoutNewlines), Server{}},
+	{"Answers", "drops newlines", `sent "\\nSimple.*\n.*and got "Complex\."`, received(without("\n")), Server{}},
+	{"Answers", "drops a byte order mark", `ufeffSimple.*\n.*and got "Complex\."`, received(without("\ufeff")), Server{}},
+	{"Answers", "takes ？ for ?", `sent "Simple is better than？.*\n.*and got "Complex\.Error`, received(halfWidth), Server{}},
 	{"Framing", "takes a read for a question", `Explicit is better"\.\n.*and got "Error`, talk(readIsQuestion), Server{}},
 	{"LongestQuestion", "has no limit", `4097 bytes .*\n.*expected the end and got "Error`, talk(withoutLimit), Server{}},
 	{"LongestQuestion", "has a smaller limit", `4096 bytes.*\n.*and got "", then the end`, talk(smallerLimit), Server{}},
-	{"EndlessQuestion", "has no limit", `sent 200 MB .*\n.*expected the end and got "", then nothing`, talk(withoutLimit), Server{}},
-	{"HalfClose", "loses answers at a half-close", `closed its side\.\n.*expected the end\. It expected "Complex\." and got ""`, sent(later), Server{}},
-	{"HalfClose", "never closes its side", `then nothing happened`, talk(neverCloses), Server{}},
-	{"HangUp", "closes at once", `read late, and got \d+ of 48000 bytes`, talk(closesAtOnce), Server{}},
-	{"HangUp", "closes after an answer", `has not waited until the client closed|read late`, talk(closesAfterwards), Server{}},
-	{"Reset", "dies on a reset", `After a client that sent a reset|cannot connect`, talk(diesOnReset), Server{}},
-	{"NeverReads", "keeps what a client sends", `read no answer; it expected the server to stop reading`, talk(withoutLimit), Server{}},
-	{"SlowReader", "loses answers behind a slow reader", `expected \d+ bytes of answers, then the end, and got \d+ bytes`, sentOn(losesAnswers), Server{}},
-	{"AtOnce", "serves any number", `one more connected.*\n.*expected nothing yet and got "Complex\."`, serve, Server{AtOnce: 4}},
-	{"AtOnce", "serves one client", `Client number 2 of 4 .*\n.*then nothing happened`, servesOne, Server{AtOnce: 4}},
-	{"AtOnce", "serves one client, and should serve all", `Client number 2 of 50 .*\n.*then nothing happened`, servesOne, Server{}},
+	{"LongestQuestion", "counts letters", `4097 bytes \("美".*\n.*expected the end and got "Error`, received(letters), Server{}},
+	{"HalfClose", "loses answers at a half-close", `closed its side\.\n.*expected "Complex\." and got ""`, sent(later), Server{}},
+	{"HalfClose", "never closes its side", `then nothing happened .*-patience`, ends(func(net.Conn, error) { select {} }), Server{}},
+	{"OwnAnswers", "mixes the clients", `One of up to 16 clients`, talk(mixesClients), Server{}},
+	{"Silence", "waits for five seconds", `was silent for 6s`, talk(isImpatient), Server{}},
+	{"HangUp", "closes at once", `then read its answers\.\n.*It got the first \d+ of 48000 bytes`, ends(closes), Server{}},
+	{"HangUp", "closes too early", `has not waited until the client closed|then read its answers`, ends(lingers(50 * time.Millisecond)), Server{}},
+	{"HangUp", "never closes", `has hung up, and still takes`, ends(lingers(time.Hour)), Server{}},
+	{"Reset", "dies on a reset", `After a client that sent a reset|cannot connect`, ends(dies), Server{}},
+	{"NeverReads", "queues all answers", `should stop reading, and keeps \d+ MiB`, queueing(1 << 20), Server{}},
+	{"NeverReads", "queues 48 MB", `should stop reading, and keeps \d+ MiB`, queueing(14_000), Server{}},
+	{"NeverReads", "loses the rest of a write", `bytes of (right )?answers`, sent(losesRest), Server{}},
 	{"Flood", "starves the others", `Beside one that floods .*\n.*then nothing happened`, talk(starvesOthers), Server{}},
-	{"OwnAnswers", "mixes the clients", `One of 16 clients`, talk(answered(mixesClients)), Server{}},
-	{"Descriptors", "dies without descriptors", `error|the end|ended`, withoutRetry(func(err error) { log.Fatal(err) }), Server{}},
-	{"Descriptors", "is deaf after a shortage", `came after the others.*\n.*nothing happened`, withoutRetry(deaf), Server{}},
-	{"Descriptors", "spins in a shortage", `it spins`, withoutRetry(retriesAtOnce), Server{}},
-	{"NoLeak", "leaks descriptors", `64 descriptors|nothing happened`, talk(leaksDescriptor), Server{}},
-	{"NoSpin", "spins", `had nothing to do .*: it spins`, spins, Server{}},
-	{"Memory", "keeps memory after a burst", `keeps \d+ bytes for each`, sent(keeps), Server{}},
-	{"Signals", "ends by a signal", `ended|error|the end`, endsBySignal, Server{}},
-	{"Stop", "ignores SIGTERM", `does not end within .* by the signal terminated`, ignoresSIGTERM, Server{}},
+	{"NoSpin", "spins", `nothing to do .*: it spins`, spins, Server{}},
+	{"NoSpin", "spins while it cannot write", `one that does not read\), .* it spins`, sent(spinsMeanwhile), Server{}},
+	{"NoLeak", "leaks descriptors", `has \d+ descriptors|run out`, ends(leaksDescriptor), Server{}},
+	{"NoLeak", "leaks descriptors when a write fails", `has \d+ descriptors|run out`, sent(leaksAtError), Server{}},
+	{"NoLeak", "leaks threads", `has \d+ threads`, ends(leaksThread), Server{}},
+	{"NoLeak", "leaks processes", `has \d+ process`, ends(leaksProcess), Server{}},
+	{"Memory", "keeps memory after a burst", `The same 50 clients .* grew`, sent(keeps), Server{}},
+	{"Memory", "touches memory for each client", `Each time another 50 clients .* grew`, talk(touches), Server{}},
+	{"Descriptors", "dies without descriptors", `has ended: exit status 1`, atError(func(err error) { log.Fatal(err) }), Server{}},
+	{"Descriptors", "dies later without descriptors", `has ended: exit status 1`, atError(diesLater), Server{}},
+	{"Descriptors", "is deaf after a shortage", `nothing happened`, atError(isDeaf), Server{}},
+	{"Descriptors", "spins in a shortage", `it spins`, atError(retriesAtOnce), Server{}},
+	{"Descriptors", "drops a client in a shortage", `One of 90 clients .*\n.*(the end|reset)`, atError(dropsFirst), Server{}},
+	{"Signals", "ends by a signal", `has ended: exit status 0`, endsBySignal, Server{}},
+	{"Stop", "ignores SIGTERM", `should end by the signal terminated, then nothing happened`, ignoresSIGTERM, Server{}},
 	{"Stop", "keeps its port for a minute", `does not start`, keepsPort, Server{}},
-	{"Log", "logs another line", `should have 1 lines that match .*has closed`, talk(logsBye), Server{}},
-	{"Log", "logs what a client sends", `should have 2 more lines|\n.*it has 0`, received(logged), Server{}},
-	{"LogReaderLeaves", "ends when the reader of its log leaves", `ended|error|the end|cannot connect`, endsWithoutLog, Server{}},
-	{"CommandLine", "exits with another status", `exit with status 2`, exitsWithOne, Server{}},
-	{"CommandLine", "does not list -think", `a usage with "\\n  -think "`, hidesFlag, Server{}},
-	{"Hosts", "listens at one interface", `should have 1 lines that match \^Listening`, listensAtOne, Server{}},
-	{"PermanentError", "retries for ever", `has not ended`, withoutRetry(retriesForEver), Server{}},
-	{"ThinkingTime", "thinks for any number", `more than 2 at once`, serve, Server{Thinking: 2}},
-	{"ThinkingTime", "thinks for one client", `fewer than 2 at once`, talk(answered(thinksForOne)), Server{Thinking: 2}},
-	{"NothingButAnswers", "logs to its client", `got "Hello`, logsToClient, Server{Inetd: "nowait"}},
+	{"Log", "logs another line", `should have 1 line that match .*has closed|leave 2 lines`, ends(func(conn net.Conn, _ error) { log.Print("Bye"); conn.Close() }), Server{}},
+	{"Log", "logs what a client sends", `should leave 2 lines|it has 0`, received(logged), Server{}},
+	{"LogReaderLeaves", "ends when the reader of its log leaves", `has ended: exit status 1`, endsWithoutLog, Server{}},
+	{"PermanentError", "retries for ever", `should end with status 1, then nothing`, atError(retriesForEver), Server{}},
+	{"NothingButAnswers", "logs to its client", `got "Hello`, func() { fmt.Print("Hello"); inZen1() }, Server{Inetd: "nowait"}},
 	{"NothingButAnswers", "follows links", `writes "overwritten" to another file`, followsLinks, Server{Inetd: "nowait"}},
+
+	{"NeverReads", "writes each answer by itself", "", sent(eachAnswer), Server{}},
+	{"NeverReads", "reads and writes at the same time", "", queueing(4), Server{}},
+	{"Framing", "is slow", "", received(slowly), Server{}},
 }
 
-// Servers that break no rule, and others that the tests need.
-var otherServers = map[string]func(){
-	"flushes 4 KB":                      sentOn(flushes4KB),
-	"writes each answer by itself":      sentOn(eachAnswer),
-	"reads and writes at the same time": talk(readsAndWrites),
-	"is slow":                           received(slowly),
-	"does not start":                    func() { fmt.Println("No such module"); os.Exit(1) },
-	"is a test that is killed":          isTest,
-}
-
-// faultVariable says which of these servers a test binary is.
-const faultVariable = "ZENTEST_FAULT"
-
+// testServer is the server that the environment names, or one without a fault.
 func testServer() {
-	name := os.Getenv(faultVariable)
 	for _, fault := range faults {
-		if fault.name == name {
+		if fault.name == os.Getenv(faultVariable) {
 			fault.main()
 			return
 		}
 	}
-	if main := otherServers[name]; main != nil {
-		main()
-		return
-	}
 	serve()
 }
 
-// serve is a server without a fault: a goroutine for each client.
-func serve() { talk(converse)() }
-
-// listen reads the command line, and listens.
 func listen() zen.Listener {
 	return zen.Listen(zen.ParseCommandLine("A server for tests."))
 }
 
 // talk is a server that calls conversation for each client, in a goroutine.
-func talk(conversation func(conn *net.TCPConn)) func() {
-	return func() { accept(listen(), conversation, nil) }
-}
-
-// accept accepts clients. Failed, if not nil, is called in place of a try again.
-func accept(listener zen.Listener, conversation func(conn *net.TCPConn), failed func(err error)) {
-	for {
-		var conn net.Conn
-		var err error
-		if failed == nil {
-			conn, err = listener.Accept()
-		} else if conn, err = listener.TCPListener.Accept(); err != nil {
-			failed(err)
-			continue
+func talk(conversation func(conn net.Conn)) func() {
+	return func() {
+		for listener := listen(); ; {
+			conn, err := listener.Accept()
+			if err != nil {
+				log.Fatal(err)
+			}
+			go conversation(conn)
 		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		go conversation(conn.(*net.TCPConn))
 	}
 }
 
-func withoutRetry(failed func(err error)) func() {
-	return func() { accept(listen(), converse, failed) }
+func converse(conn net.Conn) { zen.HandleConversation(conn) }
+
+func serve() { talk(converse)() }
+
+func inZen1() {
+	zen.RedirectOutput()
+	zen.HandleConversation(zen.StdinConn())
 }
 
-func converse(conn *net.TCPConn) { zen.HandleConversation(conn) }
+func servesOne() { log.Fatal(zen.AcceptConnectionsForever(listen())) }
 
-// A wrapped connection changes what is received or sent. It lingers, as
-// zen.HandleConversation does with a plain one.
+// pool is a server of so many clients at once.
+func pool(workers int) func() {
+	return func() {
+		listener := listen()
+		for range workers {
+			go zen.AcceptConnectionsForever(listener)
+		}
+		select {}
+	}
+}
+
+// A wrapped connection changes what is received, or how answers are sent. It lingers,
+// as zen.HandleConversation does with a plain one.
 type wrapped struct {
-	*net.TCPConn
+	net.Conn
 	received func(data []byte) []byte
-	sent     func(answers []byte) error
+	sent     func(conn net.Conn, answers []byte) error
 }
 
-func (w *wrapped) Read(data []byte) (int, error) {
-	n, err := w.TCPConn.Read(data)
-	return copy(data, w.received(data[:n])), err
+func (w wrapped) Read(data []byte) (int, error) {
+	n, err := w.Conn.Read(data)
+	if w.received != nil {
+		n = copy(data, w.received(data[:n]))
+	}
+	return n, err
 }
 
-func (w *wrapped) Write(answers []byte) (int, error) { return len(answers), w.sent(answers) }
-
-func (w *wrapped) Close() error {
-	linger(w.TCPConn)
-	return nil
+func (w wrapped) Write(answers []byte) (int, error) {
+	if w.sent != nil {
+		return len(answers), w.sent(w.Conn, answers)
+	}
+	return w.Conn.Write(answers)
 }
 
-func linger(conn *net.TCPConn) {
-	conn.CloseWrite()
-	conn.SetReadDeadline(time.Now().Add(time.Second))
-	io.Copy(io.Discard, conn)
-	conn.Close()
-}
+func (w wrapped) Close() error { lingers(time.Second)(w.Conn, nil); return nil }
 
 // received is a server that reads what change returns.
 func received(change func(data []byte) []byte) func() {
-	return talk(func(conn *net.TCPConn) {
-		write := func(answers []byte) error { _, err := conn.Write(answers); return err }
-		zen.HandleConversation(&wrapped{conn, change, write})
-	})
+	return talk(func(conn net.Conn) { zen.HandleConversation(wrapped{conn, change, nil}) })
 }
 
-// sentOn is a server with a function for each client that sends answers.
-func sentOn(newWrite func(conn *net.TCPConn) (write func(answers []byte) error)) func() {
-	return talk(func(conn *net.TCPConn) {
-		same := func(data []byte) []byte { return data }
-		zen.HandleConversation(&wrapped{conn, same, newWrite(conn)})
-	})
+// sent is a server that calls send for its answers.
+func sent(send func(conn net.Conn, answers []byte) error) func() {
+	return talk(func(conn net.Conn) { zen.HandleConversation(wrapped{conn, nil, send}) })
 }
 
-// sent is a server that calls write to send answers.
-func sent(write func(conn *net.TCPConn, answers []byte) error) func() {
-	return sentOn(func(conn *net.TCPConn) func([]byte) error {
-		return func(answers []byte) error { return write(conn, answers) }
-	})
+// ends is a server that calls end in place of closing a connection.
+func ends(end func(conn net.Conn, err error)) func() {
+	return talk(func(conn net.Conn) { eachRead(conn, func(n int) bool { return true }, end) })
 }
 
-// Servers that keep every rule.
-
-func flushes4KB(conn *net.TCPConn) func([]byte) error {
-	writer := bufio.NewWriter(conn)
-	return func(answers []byte) error {
-		writer.Write(answers)
-		return writer.Flush()
-	}
-}
-
-func eachAnswer(conn *net.TCPConn) func([]byte) error {
-	return func(answers []byte) error {
-		for _, answer := range bytes.SplitAfter(answers, []byte(".")) {
-			if _, err := conn.Write(answer); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-}
-
-// readsAndWrites has a goroutine that reads and one that writes. Between them is a
-// queue of a few answers.
-func readsAndWrites(conn *net.TCPConn) {
-	queue := make(chan []byte, 4)
-	written := make(chan bool)
-	go func() {
-		defer close(written)
-		for answers := range queue {
-			conn.Write(answers) // an error ends the reader too
-		}
-	}()
+// eachRead reads and answers until more returns false, or at the end or an error. Then
+// it calls end.
+func eachRead(conn net.Conn, more func(n int) bool, end func(conn net.Conn, err error)) {
 	conversation := zen.NewConversation(conn.RemoteAddr())
 	data := make([]byte, 4096)
 	for {
 		n, err := conn.Read(data)
 		answers, tooLong := conversation.AppendAnswers(nil, data[:n])
-		queue <- answers
-		if err != nil || tooLong != nil {
-			break
+		_, writeErr := conn.Write(answers)
+		if err = errors.Join(err, tooLong, writeErr); err != nil || !more(n) {
+			conversation.End(err)
+			end(conn, err)
+			return
 		}
 	}
-	close(queue)
-	<-written
-	linger(conn)
 }
 
-func slowly(data []byte) []byte {
-	time.Sleep(time.Millisecond)
-	return data
+func lingers(limit time.Duration) func(conn net.Conn, err error) {
+	return func(conn net.Conn, _ error) {
+		conn.(*net.TCPConn).CloseWrite()
+		conn.SetReadDeadline(time.Now().Add(limit))
+		io.Copy(io.Discard, conn)
+		conn.Close()
+	}
 }
 
-// Faults in what is received.
+func closes(conn net.Conn, _ error) { conn.Close() }
 
-func withoutNewlines(data []byte) []byte { return bytes.ReplaceAll(data, []byte("\n"), nil) }
+// In what is received.
+
+func without(what string) func(data []byte) []byte {
+	return func(data []byte) []byte { return bytes.ReplaceAll(data, []byte(what), nil) }
+}
+
+func halfWidth(data []byte) []byte { return bytes.ReplaceAll(data, []byte("？"), []byte("?")) }
+
+// letters puts one byte in the place of each letter.
+func letters(data []byte) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r >= utf8.RuneSelf {
+			return 'x'
+		}
+		return r
+	}, data)
+}
 
 func logged(data []byte) []byte {
 	if len(data) > 0 {
@@ -248,10 +228,24 @@ func logged(data []byte) []byte {
 	return data
 }
 
-// Faults in what is sent.
+func slowly(data []byte) []byte {
+	time.Sleep(time.Millisecond)
+	return data
+}
+
+// In what is sent.
+
+func eachAnswer(conn net.Conn, answers []byte) error {
+	for answer := range bytes.SplitAfterSeq(answers, []byte(".")) {
+		if _, err := conn.Write(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // later sends when the connection may be closed.
-func later(conn *net.TCPConn, answers []byte) error {
+func later(conn net.Conn, answers []byte) error {
 	go func() {
 		time.Sleep(time.Millisecond)
 		conn.Write(answers)
@@ -259,39 +253,58 @@ func later(conn *net.TCPConn, answers []byte) error {
 	return nil
 }
 
-// losesAnswers takes a short write for a whole one.
-func losesAnswers(conn *net.TCPConn) func([]byte) error {
-	written := 0
-	return func(answers []byte) error {
-		if written += len(answers); written > 100_000 {
-			written = 0
-			return nil
+// losesRest takes a part of a write for all.
+func losesRest(conn net.Conn, answers []byte) error {
+	for n := 0; n == 0; {
+		var err error
+		conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		if n, err = conn.Write(answers); err != nil && !os.IsTimeout(err) {
+			return err
 		}
-		_, err := conn.Write(answers)
-		return err
 	}
+	return nil
 }
 
-var (
-	mutex sync.Mutex
-	kept  []any
-)
+// spinsMeanwhile spins while it waits until there is room for the answers.
+func spinsMeanwhile(conn net.Conn, answers []byte) (err error) {
+	var done atomic.Bool
+	go func() {
+		_, err = conn.Write(answers)
+		done.Store(true)
+	}()
+	for !done.Load() {
+	}
+	return err
+}
+
+var kept struct {
+	sync.Mutex
+	all []any
+}
 
 func keep(what any) {
-	mutex.Lock()
-	defer mutex.Unlock()
-	kept = append(kept, what)
+	kept.Lock()
+	defer kept.Unlock()
+	kept.all = append(kept.all, what)
 }
 
-func keeps(conn *net.TCPConn, answers []byte) error {
+func keeps(conn net.Conn, answers []byte) error {
 	keep(bytes.Clone(answers))
 	_, err := conn.Write(answers)
 	return err
 }
 
-// Faults in a conversation.
+func leaksAtError(conn net.Conn, answers []byte) error {
+	_, err := conn.Write(answers)
+	if err != nil {
+		leaksDescriptor(conn, nil)
+	}
+	return err
+}
 
-func readIsQuestion(conn *net.TCPConn) {
+// Conversations.
+
+func readIsQuestion(conn net.Conn) {
 	data := make([]byte, 1<<16)
 	for {
 		n, err := conn.Read(data)
@@ -303,126 +316,73 @@ func readIsQuestion(conn *net.TCPConn) {
 	}
 }
 
-// withoutLimit keeps all that a client sends, and sends answers in its own time.
-func withoutLimit(conn *net.TCPConn) {
-	var unsent []byte
-	var lock sync.Mutex
-	more := make(chan bool, 1)
-	go func() {
-		for range more {
-			lock.Lock()
-			answers := unsent
-			unsent = nil
-			lock.Unlock()
-			conn.Write(answers)
-		}
-		conn.Close()
-	}()
-	defer close(more)
-	var question []byte
-	data := make([]byte, 4096)
-	for {
-		n, err := conn.Read(data)
-		lock.Lock()
-		for _, b := range data[:n] {
-			if question = append(question, b); b == '?' {
-				unsent = append(unsent, zen.Answer(question)...)
-				question = question[:0]
-			}
-		}
-		lock.Unlock()
-		if err != nil {
-			return
-		}
-		select {
-		case more <- true:
-		default: // the other goroutine has not begun with what was there before
-		}
-	}
+func smallerLimit(conn net.Conn) {
+	eachRead(conn, func(n int) bool { return n < 4096 }, lingers(time.Second))
 }
 
-// eachRead reads and answers until step returns false, or at the end or an error.
-// Then it calls end.
-func eachRead(conn *net.TCPConn, step func(n int) bool, end func(err error)) {
-	conversation := zen.NewConversation(conn.RemoteAddr())
-	data := make([]byte, 4096)
-	for {
-		n, err := conn.Read(data)
-		answers, tooLong := conversation.AppendAnswers(nil, data[:n])
-		conn.Write(answers)
-		switch {
-		case tooLong != nil:
-			conversation.End(tooLong)
-			end(tooLong)
-			return
-		case err != nil:
-			end(err)
-			return
-		case !step(n):
-			linger(conn)
-			return
-		}
-	}
-}
-
-func goOn(int) bool { return true }
-
-func smallerLimit(conn *net.TCPConn) {
-	eachRead(conn, func(n int) bool { return n < 4096 }, func(error) { linger(conn) })
-}
-
-func neverCloses(conn *net.TCPConn) {
-	eachRead(conn, goOn, func(error) { select {} })
-}
-
-func closesAtOnce(conn *net.TCPConn) {
-	eachRead(conn, goOn, func(error) { conn.Close() })
-}
-
-func closesAfterwards(conn *net.TCPConn) {
-	eachRead(conn, goOn, func(error) {
-		conn.CloseWrite()
-		conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		io.Copy(io.Discard, conn)
-		conn.Close()
-	})
-}
-
-func diesOnReset(conn *net.TCPConn) {
-	eachRead(conn, goOn, func(err error) {
-		if _, reset := err.(*net.OpError); reset {
-			log.Fatal(err)
-		}
-		linger(conn)
-	})
-}
-
-func logsBye(conn *net.TCPConn) {
-	eachRead(conn, goOn, func(error) { log.Print("Bye"); conn.Close() })
-}
-
-func leaksDescriptor(conn *net.TCPConn) {
-	file, _ := conn.File()
-	keep(file)
+func isImpatient(conn net.Conn) {
+	time.AfterFunc(5*time.Second, func() { conn.Close() })
 	converse(conn)
+}
+
+func touches(conn net.Conn) {
+	keep(bytes.Repeat([]byte("x"), 1<<20))
+	converse(conn)
+}
+
+// withoutLimit keeps a question until its '?' comes, however long it is.
+func withoutLimit(conn net.Conn) {
+	for reader := bufio.NewReader(conn); ; {
+		question, err := reader.ReadString('?')
+		if err != nil {
+			conn.Close()
+			return
+		}
+		io.WriteString(conn, zen.Answer([]byte(question)))
+	}
+}
+
+// queueing is a server with a second goroutine for each client, which sends. Between
+// the two is a queue for the answers to so many reads.
+func queueing(reads int) func() {
+	return talk(func(conn net.Conn) {
+		queue := make(chan []byte, reads)
+		go func() {
+			for answers := range queue {
+				conn.Write(answers)
+			}
+			lingers(time.Second)(conn, nil)
+		}()
+		conversation := zen.NewConversation(conn.RemoteAddr())
+		data := make([]byte, 4096)
+		var err error
+		for err == nil {
+			n, readErr := conn.Read(data)
+			answers, tooLong := conversation.AppendAnswers(nil, data[:n])
+			queue <- answers
+			err = cmp.Or(tooLong, readErr)
+		}
+		close(queue)
+		conversation.End(err)
+	})
 }
 
 // starvesOthers answers the others only when a client has not asked for half a
 // second.
-func starvesOthers(conn *net.TCPConn) {
+func starvesOthers(conn net.Conn) {
 	defer conn.Close()
 	conversation := zen.NewConversation(conn.RemoteAddr())
 	data := make([]byte, 4096)
 	for {
 		n, err := conn.Read(data)
-		mutex.Lock()
+		kept.Lock()
 		for err == nil {
 			answers, _ := conversation.AppendAnswers(nil, data[:n])
 			conn.Write(answers)
 			conn.SetReadDeadline(time.Now().Add(time.Second / 2))
 			n, err = conn.Read(data)
 		}
-		mutex.Unlock()
+		kept.Unlock()
 		conn.SetReadDeadline(time.Time{})
 		if !os.IsTimeout(err) {
 			return
@@ -430,61 +390,97 @@ func starvesOthers(conn *net.TCPConn) {
 	}
 }
 
-// answered answers each read with what answer returns, for one client at a time.
-func answered(answer func(data []byte) []byte) func(conn *net.TCPConn) {
-	return func(conn *net.TCPConn) {
-		defer conn.Close()
-		data := make([]byte, 4096)
-		for {
-			n, err := conn.Read(data)
+var mixed = &zen.Conversation{}
+
+func mixesClients(conn net.Conn) {
+	defer conn.Close()
+	for data := make([]byte, 4096); ; {
+		n, err := conn.Read(data)
+		if err != nil {
+			return
+		}
+		kept.Lock()
+		answers, _ := mixed.AppendAnswers(nil, data[:n])
+		kept.Unlock()
+		conn.Write(answers)
+	}
+}
+
+// At the end of a conversation.
+
+func dies(conn net.Conn, err error) {
+	if operation := new(net.OpError); errors.As(err, &operation) {
+		log.Fatal(err)
+	}
+	lingers(time.Second)(conn, err)
+}
+
+func leaksDescriptor(conn net.Conn, _ error) {
+	file, _ := conn.(*net.TCPConn).File()
+	keep(file)
+	conn.Close()
+}
+
+func leaksThread(conn net.Conn, _ error) {
+	conn.Close()
+	runtime.LockOSThread()
+	select {}
+}
+
+func leaksProcess(conn net.Conn, _ error) {
+	conn.Close()
+	exec.Command("true").Start()
+}
+
+// When accept fails.
+
+// atError is a server that calls failed, and then accepts again.
+func atError(failed func(err error)) func() {
+	return func() {
+		for listener := listen(); ; {
+			conn, err := listener.TCPListener.Accept()
 			if err != nil {
-				return
+				failed(err)
+				continue
 			}
-			mutex.Lock()
-			answers := answer(data[:n])
-			mutex.Unlock()
-			conn.Write(answers)
+			firstAccepted.CompareAndSwap(nil, &conn)
+			go converse(conn)
 		}
 	}
 }
 
-var mixed = &zen.Conversation{}
-
-func mixesClients(data []byte) []byte {
-	answers, _ := mixed.AppendAnswers(nil, data)
-	return answers
-}
-
-func thinksForOne(data []byte) []byte { return []byte(zen.Answer(data)) }
-
-// Faults when accept fails.
-
-func deaf(error) {
-	log.Print("Accept error: too many open files; retrying in 1s")
-	select {}
-}
-
-func retriesAtOnce(error) { log.Print("Accept error: too many open files; retrying in 1s") }
+var firstAccepted atomic.Pointer[net.Conn]
 
 func retriesForEver(err error) {
 	log.Printf("Accept error: %v; retrying in 1s", err)
 	time.Sleep(time.Second)
 }
 
-// Faults of the process.
+func retriesAtOnce(error) { log.Print("Accept error: too many open files; retrying in 1s") }
 
-func servesOne() {
-	log.Fatal(zen.AcceptConnectionsForever(listen()))
+func isDeaf(err error) {
+	retriesForEver(err)
+	select {}
 }
 
+func diesLater(err error) {
+	log.Printf("Accept error: %v; retrying in 1s", err)
+	time.Sleep(5 * time.Second)
+	log.Fatal(err)
+}
+
+func dropsFirst(err error) {
+	retriesForEver(err)
+	(*firstAccepted.Load()).Close()
+}
+
+// Of the process.
+
 func spins() {
-	runtime.GOMAXPROCS(8) // so that a busy machine gives it much time
-	for range 8 {
-		go func() {
-			for {
-			}
-		}()
-	}
+	go func() {
+		for {
+		}
+	}()
 	serve()
 }
 
@@ -500,19 +496,11 @@ func ignoresSIGTERM() {
 	serve()
 }
 
-// keepsPort fails if somebody has used the port, as without SO_REUSEADDR.
+// keepsPort fails if the port is not free to choose, as without SO_REUSEADDR.
 func keepsPort() {
-	used := os.TempDir() + "/zentest" + strings.Join(os.Args[1:], "")
-	if _, err := os.Stat(used); err == nil {
-		os.Remove(used)
+	if !strings.Contains(strings.Join(os.Args, " "), "-p 0") {
 		log.Fatal("address already in use")
 	}
-	os.WriteFile(used, nil, 0o600)
-	serve()
-}
-
-func listensAtOne() {
-	os.Args[len(os.Args)-1] = "127.0.0.1"
 	serve()
 }
 
@@ -531,50 +519,9 @@ func endsWithoutLog() {
 	serve()
 }
 
-func exitsWithOne() {
-	if len(os.Args) != 4 {
-		os.Exit(1)
-	}
-	serve()
-}
-
-type withoutThink struct{ io.Writer }
-
-func (w withoutThink) Write(line []byte) (int, error) {
-	return w.Writer.Write(bytes.ReplaceAll(line, []byte("-think "), []byte("-t ")))
-}
-
-func hidesFlag() {
-	flag.CommandLine.SetOutput(withoutThink{os.Stderr})
-	serve()
-}
-
-func logsToClient() {
-	fmt.Print("Hello")
-	zen.RedirectOutput()
-	zen.HandleConversation(zen.StdinConn())
-}
-
 func followsLinks() {
-	if path, err := os.Readlink(zen.LogFile); err == nil {
+	if path, err := os.Readlink(os.Getenv("ZEN_LOG")); err == nil {
 		os.WriteFile(path, []byte("overwritten"), 0o644)
 	}
-	zen.RedirectOutput()
-	zen.HandleConversation(zen.StdinConn())
+	inZen1()
 }
-
-// isTest is a test that has started a server, and waits.
-func isTest() {
-	t := &trial{TB: &testing.T{}}
-	os.Unsetenv(faultVariable)
-	s, err := launch(tempDir{t}, Server{}, options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Fprintf(os.Stderr, "its server listens at %s\nListening at %s\n", s.address, s.address)
-	select {}
-}
-
-type tempDir struct{ *trial }
-
-func (tempDir) TempDir() string { return os.TempDir() }

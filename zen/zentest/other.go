@@ -3,22 +3,23 @@
 package zentest
 
 import (
-	"errors"
 	"os"
 	"os/exec"
-	"testing"
+	"syscall"
 )
 
-// What systems with epoll or kqueue have, and this system has not.
+// What Unix has, and this system has not.
 
-var harmless []os.Signal
-var quit os.Signal
+var (
+	quit, crash, destroy os.Signal
+	harmless             []os.Signal
+	nothingButAnswers    = rule{name: "NothingButAnswers", applies: func(Server) bool { return false }}
+)
 
-func ownGroup(*exec.Cmd)                       {}
-func deliver(process *os.Process, _ os.Signal) { process.Kill() }
-func descriptorLimit() uint64                  { return 1 << 20 }
-func permitAll()                               {}
-func makePipe(string) error                    { return errors.New("no named pipes") }
-func destroyListeners()                        {}
-func netlinkSocket(testing.TB) *os.File        { return nil }
-func (s *service) startInetd(t testing.TB)     { t.Skip("SKIPPED: there is no inetd") }
+func deliver(process *os.Process, _ os.Signal)         { process.Kill() }
+func descriptorLimit() uint64                          { return 1 << 20 }
+func endWithoutParent()                                {}
+func obeySignals()                                     {}
+func endWithParent(*exec.Cmd)                          {}
+func beInetd()                                         {}
+func smallWindow(_, _ string, _ syscall.RawConn) error { return nil }

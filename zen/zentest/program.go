@@ -1,210 +1,151 @@
 package zentest
 
 import (
-	"bufio"
-	"bytes"
-	"flag"
-	"fmt"
-	"io"
-	"log"
-	"net"
 	"os"
-	"os/exec"
-	"os/signal"
-	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
 	"time"
-
-	"fopnp/chapter07/zen"
 )
 
-// The environment variables that tell a test binary what to be.
-const (
-	guardVariable     = "ZENTEST_GUARD"     // the guardian
-	runVariable       = "ZENTEST_RUN"       // the program
-	thinkingVariable  = "ZENTEST_THINKING"  // with this zen.ThinkingTime, for a program without flags
-	logVariable       = "ZENTEST_LOG"       // with this zen.LogFile
-	panicVariable     = "ZENTEST_PANIC"     // panic after a log line that matches
-	destroyVariable   = "ZENTEST_DESTROY"   // destroy the listening socket after such a line
-	impatientVariable = "ZENTEST_IMPATIENT" // call impatient in place of main
-)
-
-// Main is for TestMain. It runs the tests, or main if a test has started this
-// binary as the program.
-func Main(m *testing.M, main func()) {
-	switch {
-	case os.Getenv(guardVariable) != "":
-		beGuardian()
-	case os.Getenv(runVariable) != "":
-		beProgram(main)
-	default:
-		flag.Parse()
-		parallel := flag.Lookup("test.parallel")
-		switch {
-		case descriptorLimit() < 2000:
-			parallel.Value.Set("1") // the clients of several rules need more
-		case parallel.Value.String() == parallel.DefValue:
-			parallel.Value.Set("16") // most of them wait most of the time
+var signals = rule{
+	name:    "Signals",
+	promise: "Signals that do not concern the server change nothing.",
+	mend:    "do not end by SIGURG or SIGWINCH, and repeat a call that returns EINTR.",
+	check: func(t *testing.T, server Server) {
+		if len(harmless) == 0 {
+			t.Skip("SKIPPED on Windows: there are no such signals")
 		}
-		os.Exit(m.Run())
-	}
-	os.Exit(0)
-}
-
-func beProgram(main func()) {
-	permitAll()
-	// Package testing has put its flags among the program's.
-	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError)
-	if thinking, err := time.ParseDuration(os.Getenv(thinkingVariable)); err == nil {
-		zen.ThinkingTime = thinking
-	}
-	if path := os.Getenv(logVariable); path != "" {
-		zen.LogFile = path
-	}
-	after(panicVariable, func() { panic("on purpose") })
-	after(destroyVariable, func() { go destroyListeners() })
-	if timeout, err := time.ParseDuration(os.Getenv(impatientVariable)); err == nil {
-		impatient(timeout)
-		return
-	}
-	main()
-}
-
-// after calls f when a line is logged that matches the value of variable.
-func after(variable string, f func()) {
-	if pattern := os.Getenv(variable); pattern != "" {
-		log.SetOutput(&trigger{log.Writer(), regexp.MustCompile(pattern), f})
-	}
-}
-
-type trigger struct {
-	io.Writer
-	pattern *regexp.Regexp
-	action  func()
-}
-
-func (t *trigger) Write(line []byte) (int, error) {
-	n, err := t.Writer.Write(line)
-	if t.pattern.Match(line) {
-		t.action()
-	}
-	return n, err
-}
-
-func executable() string {
-	path, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
-	return path
-}
-
-// programName returns the name of the program that this test binary is.
-func programName() string {
-	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
-	return strings.TrimSuffix(name, ".test")
-}
-
-// Serve runs a server, which calls handle in a goroutine for each client, until the
-// end of the test. It returns the server's host and port.
-func Serve(t testing.TB, handle func(conn net.Conn)) (host, port string) {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
+		s := start(t, server, options{})
+		c := s.connect(t)
+		c.name = "While SIGURG and SIGWINCH reach the server, a client"
+		for range 100 {
+			for _, signal := range harmless {
+				deliver(s.command.Process, signal)
 			}
-			go handle(conn)
+			c.ask()
 		}
-	}()
-	host, port, _ = net.SplitHostPort(listener.Addr().String())
-	return host, port
+		c.expectNothing()
+	},
 }
 
-// A Result is how a program has ended.
-type Result struct {
-	Stdout, Stderr string // what it has printed
-	Log            string // what is in its log file
-	Status         int
-}
-
-// Run runs the program with arguments to its end. Prepare may change the command
-// before it starts, or may be nil.
-func Run(t testing.TB, prepare func(command *exec.Cmd), args ...string) Result {
-	t.Helper()
-	return Server{}.run(t, prepare, args...)
-}
-
-func (server Server) run(t testing.TB, prepare func(command *exec.Cmd), args ...string) Result {
-	t.Helper()
-	path := t.TempDir() + "/zen.log"
-	s := &service{server: server, options: options{environment: []string{logVariable + "=" + path}}}
-	command := s.program(args...)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	if prepare != nil {
-		prepare(command)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	guard("+", command.Process.Pid)
-	defer guard("-", command.Process.Pid)
-	watchdog := time.AfterFunc(time.Minute, func() { command.Process.Kill() })
-	command.Wait()
-	if !watchdog.Stop() {
-		t.Fatalf("%s %q has not ended for a minute.", programName(), args)
-	}
-	lines, _ := os.ReadFile(path)
-	return Result{stdout.String(), stderr.String(), string(lines), command.ProcessState.ExitCode()}
-}
-
-// guard tells the guardian of a process: "+" when it starts, "-" when it has
-// ended. The guardian is a process that ends those that are left when this one is
-// killed: it then reads the end of its standard input.
-func guard(change string, pid int) {
-	guardian.Do(func() {
-		command := exec.Command(executable())
-		command.Env = append(os.Environ(), guardVariable+"=1")
-		ownGroup(command)
-		pipe, err := command.StdinPipe()
-		if err == nil {
-			err = command.Start()
+var stop = rule{
+	name:    "Stop",
+	promise: "A server that is stopped or killed leaves its port to the next one.",
+	mend:    "end by SIGTERM. Set SO_REUSEADDR on the listening socket, or the port is taken for a minute after the server has ended.",
+	applies: listens,
+	check: func(t *testing.T, server Server) {
+		ends := []os.Signal{os.Kill, syscall.SIGTERM}
+		if runtime.GOOS == "windows" {
+			ends = ends[:1]
 		}
-		if err != nil {
-			panic(err)
+		for _, signal := range ends {
+			s := start(t, server, options{})
+			c := s.connect(t)
+			c.ask()
+			s.end(t, signal)
+			c.did("saw the server end by the signal %v", signal)
+			c.expectHangUp()
+			start(t, server, options{address: s.address}).serveOne(t)
 		}
-		guardianInput = pipe
-	})
-	fmt.Fprintf(guardianInput, "%s %d\n", change, pid)
+	},
 }
 
-var (
-	guardian      sync.Once
-	guardianInput io.Writer
-)
+// What the system says of a broken connection differs.
+const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
 
-func beGuardian() {
-	signal.Ignore(os.Interrupt)
-	running := map[int]bool{}
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		var change string
-		var pid int
-		fmt.Sscan(lines.Text(), &change, &pid)
-		running[pid] = change == "+"
-	}
-	for pid, runs := range running {
-		if process, err := os.FindProcess(pid); err == nil && runs {
-			deliver(process, os.Kill)
+var logLines = rule{
+	name:    "Log",
+	promise: "Every client leaves the same two lines in the log of every server, and cannot forge one.",
+	mend:    "call NewConversation for each client, and End once.",
+	applies: Server.ours,
+	check: func(t *testing.T, server Server) {
+		s := start(t, server, options{})
+		for _, row := range []struct {
+			leave func(c *client)
+			want  string
+		}{
+			{func(c *client) { c.ask(); c.Close() }, `Client socket to CLIENT has closed`},
+			{func(c *client) { c.Close() }, `Client socket to CLIENT has closed`},
+			{func(c *client) { c.send(question + "Beau"); c.closeSide() },
+				`Client CLIENT error: received "Beau" then socket closed`},
+			{func(c *client) {
+				c.send("\nListening at 6.6.6.6:1\r\n\x1b[2J\xff" + strings.Repeat("x", 100))
+				c.closeSide()
+			}, `Client CLIENT error: received "\\nListening at 6\.6\.6\.6:1\\r\\n\\x1b\[2J\\xffx{10}" then socket closed`},
+			{func(c *client) { c.send(tooLong) }, `Client CLIENT error: question longer than 4096 bytes`},
+			{func(c *client) { c.ask(); c.send("Beau"); c.reset() }, `Client CLIENT error: ` + broken},
+			{func(c *client) { c.press(); c.reset() }, `Client CLIENT error: ` + broken},
+		} {
+			before := s.printed()
+			c := s.connect(t)
+			address := regexp.QuoteMeta(c.LocalAddr().String())
+			s.await(t, 1, "^Accepted connection from "+address+"$")
+			row.leave(c)
+			s.await(t, 1, "^"+strings.ReplaceAll(row.want, "CLIENT", address)+"$")
+			c.Close()
+			s.rests(t)
+			added := strings.TrimPrefix(s.printed(), before)
+			if added = regexp.MustCompile(`(?m)^inetd: .*\n`).ReplaceAllString(added, ""); strings.Count(added, "\n") != 2 {
+				t.Fatalf("A client should leave 2 lines in the log, and there are\n%s", added)
+			}
 		}
-	}
+	},
+}
+
+var logReaderLeaves = rule{
+	name:    "LogReaderLeaves",
+	promise: "When the reader of its log has left, the server goes on.",
+	mend:    "a write to a pipe that nobody reads raises SIGPIPE, which ends a process. Ignore that signal, and ignore the error of the write.",
+	applies: listens,
+	check: func(t *testing.T, server Server) {
+		s := start(t, server, options{leaving: true})
+		left := make(chan struct{})
+		go func() {
+			s.leave.Close() // on Windows it may wait until the server prints a line
+			close(left)
+		}()
+		s.serveOne(t)
+		select {
+		case <-left:
+		case <-time.After(s.patience):
+			t.Skip("SKIPPED: the reader of a server that prints nothing cannot leave here")
+		}
+		for range 5 {
+			c := s.connect(t)
+			c.name = "When nobody reads what the server prints, a client"
+			c.ask()
+			c.Close()
+			c = s.connect(t)
+			c.tryToSend("Beau")
+			c.reset()
+		}
+		s.connect(t).ask()
+	},
+}
+
+var permanentError = rule{
+	name:    "PermanentError",
+	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
+	mend:    "retry only an error of accept that can pass.",
+	applies: func(s Server) bool { return s.ours() && inOneProcess(s) },
+	check: func(t *testing.T, server Server) {
+		if runtime.GOOS != "linux" {
+			t.Skip("SKIPPED: only Linux lets a program destroy a socket that listens")
+		}
+		s := start(t, server, options{})
+		c := s.connect(t)
+		c.ask() // inetd has started the program
+		deliver(s.command.Process, destroy)
+		c.Close() // srv_single accepts again only then
+		if state := s.awaitEnd(t, "with status 1"); state != "exit status 1" {
+			t.Errorf("The server should end with status 1, and ended with %s.", state)
+		}
+		text := s.printed()
+		if n := len(regexp.MustCompile(`(?m)^accept.*invalid argument$`).FindAllString(text, -1)); n != 1 || strings.Contains(text, "retrying") {
+			t.Error("The log should say why once (accept …: invalid argument), and nothing of retrying.")
+		}
+	},
 }

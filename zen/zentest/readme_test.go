@@ -1,7 +1,6 @@
 package zentest
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 )
 
 func read(t *testing.T, path string) string {
+	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -24,37 +24,40 @@ func TestReadmeDiffs(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("SKIPPED: the commands are for bash, which is not here")
 	}
-	readme := read(t, "../../README.md")
-	diffs := regexp.MustCompile("(?s)```diff\n\\$ ([^\n]*)\n(.*?)```").FindAllStringSubmatch(readme, -1)
+	diffs := regexp.MustCompile("(?s)```diff\n\\$ ([^\n]*)\n(.*?)```").FindAllStringSubmatch(read(t, "../../README.md"), -1)
 	if len(diffs) == 0 {
 		t.Fatal("README.md has no diffs")
 	}
 	for _, diff := range diffs {
 		command := exec.Command("bash", "-c", diff[1])
 		command.Dir = "../.."
-		output, err := command.Output()
-		if err != nil {
-			t.Errorf("%s: %v", diff[1], err)
-		}
-		if string(output) != diff[2] {
-			t.Errorf("%s prints\n%s\nREADME.md has\n%s", diff[1], output, diff[2])
+		if output, err := command.Output(); err != nil || string(output) != diff[2] {
+			t.Errorf("%s prints\n%s, %v; README.md has\n%s", diff[1], output, err, diff[2])
 		}
 	}
 }
 
-// The README has a link to every program, a picture of every server, and where it
-// waits.
+// The README has a link to every program, a picture of every server that is not wider
+// than a page, and where it waits.
 func TestReadmePrograms(t *testing.T) {
 	t.Parallel()
 	readme := read(t, "../../README.md")
-	programs, _ := filepath.Glob("../../*/main.go")
+	programs, err := filepath.Glob("../../*/main.go")
+	if len(programs) != 10 {
+		t.Fatalf("%d programs, %v", len(programs), err)
+	}
 	for _, program := range programs {
-		path := filepath.ToSlash(strings.TrimPrefix(program, filepath.FromSlash("../../")))
-		if !strings.Contains(readme, "("+path+")") {
-			t.Errorf("README.md has no link to %s", path)
+		name := filepath.Base(filepath.Dir(program))
+		if !strings.Contains(readme, "("+name+"/main.go)") {
+			t.Errorf("README.md has no link to %s", name)
 		}
-		if name, _, _ := strings.Cut(path, "/"); name != "client" && (pictures(readme)[name] == "" || places(readme)[name] == "") {
+		if name != "client" && (pictures(readme)[name] == "" || places(readme)[name] == "") {
 			t.Errorf("README.md has no picture of %s, or does not say where it waits", name)
+		}
+	}
+	for _, line := range regexp.MustCompile(`(?m)^(?:[A-F]  [.A-F|-]+|srv_\S+ +\d .*)$`).FindAllString(readme, -1) {
+		if len(line) > 80 {
+			t.Errorf("%d columns: %s", len(line), line)
 		}
 	}
 }
@@ -64,7 +67,7 @@ func TestReadmeLinks(t *testing.T) {
 	t.Parallel()
 	for _, file := range []string{"../../README.md", "../tools/inetd/README.md", "README.md"} {
 		for _, link := range regexp.MustCompile(`\]\(([^)\[]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
-			path, anchor, hasAnchor := strings.Cut(link[1], "#")
+			path, anchor, _ := strings.Cut(link[1], "#")
 			if strings.HasPrefix(path, "https://") {
 				continue
 			}
@@ -74,31 +77,36 @@ func TestReadmeLinks(t *testing.T) {
 			}
 			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: %v", file, err)
-			} else if hasAnchor && !strings.Contains(strings.ReplaceAll(strings.ToLower(read(t, target)), " ", "-"), "\n##-"+anchor+"\n") {
+			} else if anchor != "" && !strings.Contains(strings.ReplaceAll(strings.ToLower(read(t, target)), " ", "-"), "\n##-"+anchor+"\n") {
 				t.Errorf("%s: %s has no heading for #%s", file, target, anchor)
 			}
 		}
 	}
 }
 
-// The README of the suite lists the rules, in their order.
-func TestReadmeRules(t *testing.T) {
+// The suite's README has a failure as it looks, apart from numbers and the server's
+// command, and judges the originals by rules that there are.
+func TestReadmeFailure(t *testing.T) {
 	t.Parallel()
-	var want strings.Builder
-	for _, rule := range rules {
-		fmt.Fprintf(&want, "| %s | %s | %s |\n", rule.name, rule.promise, rule.mend)
+	command := testAgain("^TestAny$/^Framing$", faultVariable+"=takes a read for a question", "-server", anotherLanguage(t))
+	output, _ := command.CombinedOutput()
+	plain := func(text string) string {
+		text = regexp.MustCompile(`-server '.*`).ReplaceAllString(text, "-server 'COMMAND'")
+		return regexp.MustCompile(`\d+`).ReplaceAllString(text, "0")
 	}
-	if !strings.Contains(read(t, "README.md"), want.String()) {
-		t.Errorf("README.md does not have the rules:\n%s", want.String())
+	readme := read(t, "README.md")
+	_, failure, _ := strings.Cut(string(output), "    --- FAIL: ")
+	failure, _, _ = strings.Cut(failure, "\nFAIL")
+	if failure == "" || !strings.Contains(plain(readme), plain(failure)) {
+		t.Errorf("README.md does not have this failure:\n%s", failure)
 	}
-}
-
-// No picture in the README is wider than a page.
-func TestReadmeWidth(t *testing.T) {
-	t.Parallel()
-	for i, line := range strings.Split(read(t, "../../README.md"), "\n") {
-		if picture := regexp.MustCompile(`^[A-F]  [.A-F|-]+$`).MatchString(line); picture && len(line) > 72 {
-			t.Errorf("line %d of README.md is %d characters wide", i+1, len(line))
+	for _, row := range regexp.MustCompile(`(?m)^\| ([A-Z]\w+) \|`).FindAllStringSubmatch(readme, -1) {
+		found := false
+		for _, rule := range rules {
+			found = found || rule.name == row[1]
+		}
+		if !found {
+			t.Errorf("README.md tells of a rule %s, which there is not", row[1])
 		}
 	}
 }

@@ -4,10 +4,8 @@ package zentest
 
 import (
 	"os"
-	"os/exec"
-	"runtime"
+	"os/signal"
 	"syscall"
-	"testing"
 )
 
 // quit makes a Go program print its stacks.
@@ -16,14 +14,9 @@ var quit os.Signal = syscall.SIGQUIT
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 
-// ownGroup lets command have a process group of its own.
-func ownGroup(command *exec.Cmd) { command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
-
-// deliver sends a signal to a process and to all that it has started.
+// deliver sends a signal to the group of a process, which endWithParent has made.
 func deliver(process *os.Process, signal os.Signal) {
-	if syscall.Kill(-process.Pid, signal.(syscall.Signal)) != nil {
-		process.Signal(signal) // it has no group of its own
-	}
+	syscall.Kill(-process.Pid, signal.(syscall.Signal))
 }
 
 // descriptorLimit returns how many descriptors this process can have.
@@ -33,38 +26,30 @@ func descriptorLimit() uint64 {
 	return uint64(limit.Cur)
 }
 
-// permitAll lets the program create files with the permissions that it asks for.
-func permitAll() { syscall.Umask(0) }
-
-// netlinkSocket returns a socket of a family that package net does not know.
-func netlinkSocket(t testing.TB) *os.File {
-	if runtime.GOOS != "linux" {
-		t.Skip("SKIPPED: only Linux has netlink sockets")
-	}
-	const netlink = 16
-	fd, err := syscall.Socket(netlink, syscall.SOCK_RAW, 0)
-	if err != nil {
-		t.Skipf("SKIPPED: no netlink socket: %v", err)
-	}
-	file := os.NewFile(uintptr(fd), "netlink")
-	t.Cleanup(func() { file.Close() })
-	return file
+// smallWindow limits what a client takes before it reads.
+func smallWindow(_, _ string, conn syscall.RawConn) error {
+	return conn.Control(func(fd uintptr) {
+		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10)
+		syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_MAXSEG, 1400)
+	})
 }
 
-func makePipe(path string) error { return syscall.Mkfifo(path, 0o666) }
+// By crash the program panics. By destroy its listening sockets do not listen any more.
+var crash, destroy os.Signal = syscall.SIGUSR1, syscall.SIGUSR2
 
-// destroyListeners makes every listening socket of this process one that does not
-// listen.
-func destroyListeners() {
-	for fd := range 100 {
-		if isListening(uintptr(fd)) {
-			syscall.Shutdown(fd, syscall.SHUT_RDWR)
+// obeySignals makes the program obey these two signals.
+func obeySignals() {
+	syscall.Umask(0) // a log that others may not write is the program's own doing
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, crash, destroy)
+	go func() {
+		if <-signals == crash {
+			panic("on purpose")
 		}
-	}
-}
-
-// isListening reports whether fd is a socket that listens.
-func isListening(fd uintptr) bool {
-	n, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN)
-	return err == nil && n != 0
+		for fd := range 100 {
+			if listens, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil && listens != 0 {
+				syscall.Shutdown(fd, syscall.SHUT_RDWR)
+			}
+		}
+	}()
 }

@@ -1,13 +1,14 @@
 package zentest
 
 import (
+	"bufio"
 	"errors"
 	"flag"
-	"go/parser"
-	"go/token"
-	"maps"
+	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -15,27 +16,33 @@ import (
 )
 
 var (
-	anyServer   = flag.String("server", "", "the `command` of a server, with {host} and {port}, to hold to the rules")
-	anyAtOnce   = flag.Int("at-once", 0, "how many clients that server serves at once; 0 is any number")
-	anyPatience = flag.Duration("patience", 10*time.Second, "how long to wait at each step for what must happen")
+	anyServer = flag.String("server", "", "the `command` of a server, with {host} and {port}, to hold to the rules")
+	anyAtOnce = flag.Int("at-once", 0, "how many clients that server serves at once; 0 is any number")
 )
 
 func TestMain(m *testing.M) { Main(m, testServer) }
 
 // TestAny holds the server of the flag -server to the rules. Without the flag it
-// holds servers to them that keep every rule, however they are built.
+// holds a server without a fault to them, started as one in another language is.
 func TestAny(t *testing.T) {
-	if *anyServer == "" {
-		for _, name := range []string{"flushes 4 KB", "writes each answer by itself", "reads and writes at the same time", "is slow"} {
-			t.Run(name, func(t *testing.T) { Test(t, testServerNamed(name)) })
-		}
-		return
+	line := *anyServer
+	if line == "" {
+		line = anotherLanguage(t)
 	}
-	command, err := words(*anyServer)
+	command, err := words(line)
 	if err != nil {
 		t.Fatal(err)
 	}
-	Test(t, Server{AtOnce: *anyAtOnce, Command: command, patience: *anyPatience})
+	Test(t, Server{AtOnce: *anyAtOnce, Command: command})
+}
+
+// anotherLanguage returns a command that starts this binary as if it were a program in
+// another language.
+func anotherLanguage(t *testing.T) string {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED on Windows: the test needs env")
+	}
+	return "env " + programVariable + "=1 '" + Program().Path + "' -p {port} {host}"
 }
 
 // words splits a command at its spaces. A word in quotes may have spaces.
@@ -79,48 +86,46 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// testServerNamed returns a server of faults_test.go that is started as one in
-// another language is.
-func testServerNamed(name string) Server {
-	return Server{
-		Command:     []string{executable(), "-p", "{port}", "{host}"},
-		environment: []string{runVariable + "=1", faultVariable + "=" + name},
-		patience:    time.Minute, // it is right
+// faultVariable is the environment variable that says which server of faults_test.go
+// this binary is, or holds to the rules.
+const faultVariable = "ZENTEST_FAULT"
+
+// testAgain returns a command that runs some tests of this binary.
+func testAgain(tests string, environment string, flags ...string) *exec.Cmd {
+	command := exec.Command(Program().Path, append([]string{"-test.run", tests}, flags...)...)
+	command.Env = append(os.Environ(), environment)
+	endWithParent(command)
+	return command
+}
+
+// TestFault holds one server to the rules. TestFaults runs it.
+func TestFault(t *testing.T) {
+	if name := os.Getenv(faultVariable); name != "" {
+		Test(t, faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == name })].server)
 	}
 }
 
-// For every rule there is a server with a fault that breaks it, and the suite says
-// so by the name of that rule, and not because the server does not start.
-func TestEveryRuleBites(t *testing.T) {
-	bitten := map[string]bool{"WhoWaits": true, "WhereItWaits": true} // see TestPictures and TestPlaces
+// The suite notices each fault, and says what is wrong. It accuses no right server.
+func TestFaults(t *testing.T) {
+	bitten := map[string]bool{"WhoWaits": true, "WhereItWaits": true} // these compare with README.md
 	for _, fault := range faults {
 		bitten[fault.rule] = true
 		t.Run(fault.rule+" "+fault.name, func(t *testing.T) {
 			t.Parallel()
-			if fault.name == "ignores SIGTERM" {
-				skipOnWindows(t, "there is no SIGTERM")
+			if fault.rule == "Memory" && raced() {
+				return // the rule does not apply
 			}
-			rule := rules[slices.IndexFunc(rules, func(r rule) bool { return r.name == fault.rule })]
-			server := fault.server
-			server.environment = append(server.environment, faultVariable+"="+fault.name)
-			if !rule.appliesTo(server) {
-				t.Log("The rule Memory does not apply: the race detector keeps memory for what is freed.")
-				return
-			}
-			var text string
-			for _, server.patience = range []time.Duration{4 * time.Second, time.Minute} { // a slow machine needs more
-				server.quiet = server.patience / 40
-				trial := rule.try(t, server)
-				text = strings.Join(trial.said, "\n")
-				if trial.skipped {
-					t.Skip(text)
-				}
-				if trial.failed && regexp.MustCompile(fault.says).MatchString(text) {
-					t.Log(text)
+			var output []byte
+			for _, patience := range []string{"4s", "1m"} { // a busy machine needs more
+				var err error
+				command := testAgain("^TestFault$/^"+fault.rule+"$", faultVariable+"="+fault.name, "-patience", patience)
+				output, err = command.CombinedOutput()
+				if regexp.MustCompile(fault.says).Match(output) && (err == nil) == (fault.says == "") {
+					t.Logf("%s", output)
 					return
 				}
 			}
-			t.Errorf("a server that %s should break %s with a failure that matches %q, and there is:\n%s", fault.name, fault.rule, fault.says, text)
+			t.Errorf("a server that %s should break %s with a failure that matches %q, and there is:\n%s", fault.name, fault.rule, fault.says, output)
 		})
 	}
 	for _, rule := range rules {
@@ -130,80 +135,30 @@ func TestEveryRuleBites(t *testing.T) {
 	}
 }
 
-// A server of this repository without a fault keeps every rule.
-func TestNoFault(t *testing.T) {
-	for _, rule := range rules {
-		if strings.HasPrefix(rule.name, "Wh") || !rule.appliesTo(Server{}) {
-			continue
-		}
-		t.Run(rule.name, func(t *testing.T) {
-			t.Parallel()
-			rule.check(t, Server{})
-		})
+// A test that is killed takes its server with it.
+func TestKilled(t *testing.T) {
+	const variable = "ZENTEST_KILLED"
+	if os.Getenv(variable) != "" {
+		fmt.Println("address:", start(t, Server{}, options{}).address)
+		select {}
 	}
-}
-
-// What a server that does not start has printed stands in the only failure.
-func TestServerThatDoesNotStart(t *testing.T) {
 	t.Parallel()
-	server := testServerNamed("does not start")
-	_, err := launch(t, server, options{})
-	if err == nil || !strings.Contains(err.Error(), "does not start") || strings.Count(err.Error(), "No such module") != 1 {
-		t.Errorf("the failure is %v", err)
-	}
-}
-
-// A test binary that is killed takes its servers with it.
-func TestNothingIsLeftBehind(t *testing.T) {
-	t.Parallel()
-	s := start(t, Server{environment: []string{faultVariable + "=is a test that is killed"}}, options{})
-	address := s.await(t, `^its server listens at (.*)$`)[1]
-	other := &service{server: s.server, address: address, patience: s.patience, quiet: s.quiet, log: s.log}
-	c := other.connect(t)
-	c.ask()
-	s.end(t, os.Kill)
-	c.expectHangUp()
-}
-
-// The documentation of the package lists the rules, in their order.
-func TestDocumentation(t *testing.T) {
-	t.Parallel()
-	file, err := parser.ParseFile(token.NewFileSet(), "zentest.go", nil, parser.ParseComments)
+	command := testAgain("^TestKilled$", variable+"=1")
+	output, err := command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var want, got []string
-	for _, rule := range rules {
-		want = append(want, "  - "+rule.name+": "+rule.promise)
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
 	}
-	for _, line := range strings.Split(file.Doc.Text(), "\n") {
-		if strings.HasPrefix(line, "  - ") {
-			got = append(got, line)
-		}
+	defer command.Wait()
+	defer command.Process.Kill()
+	s := &service{patience: time.Minute}
+	for lines := bufio.NewScanner(output); s.address == "" && lines.Scan(); {
+		_, s.address, _ = strings.Cut(lines.Text(), "address: ")
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("the package comment lists\n%s\nand the rules are\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	}
-}
-
-// A place belongs to the program whose name stands at its left or above it.
-func TestPlaces(t *testing.T) {
-	t.Parallel()
-	got := places("Text\n```console\n$ bin/where bin/*\n" +
-		"srv_x         1 IO wait       main\n              3 coroutine     stream.Read\nsrv_y         1 syscall       main\n```\n")
-	want := map[string]string{"srv_x": "1 IO wait       main\n3 coroutine     stream.Read\n", "srv_y": "1 syscall       main\n"}
-	if !maps.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-// A picture belongs to the programs that are named above it.
-func TestPictures(t *testing.T) {
-	t.Parallel()
-	const one, two = "A  A------A|\n", "A  A------A|\nB  .B------B|\n"
-	got := pictures("Text\n**srv_x, srv_y.** They wait:\n```sh\nls\n```\n```console\n$ watch\nA  its answer comes\n\n" + one +
-		"```\nText\n**srv_z.** It does not.\n```console\n$ watch\n" + two + "```\n**A.** Text\n")
-	if len(got) != 3 || got["srv_x"] != one || got["srv_y"] != one || got["srv_z"] != two {
-		t.Errorf("%q", got)
-	}
+	c := s.connect(t)
+	c.ask()
+	command.Process.Kill()
+	c.expectHangUp()
 }

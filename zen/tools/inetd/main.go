@@ -22,7 +22,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -71,22 +70,6 @@ func open(fields []string, folder string) (*superserver.Service, error) {
 	}, nil
 }
 
-// reserveThreads lets Go's runtime make count threads, which it keeps. If clients take
-// all threads that the user may have, and the runtime needs one more, it ends inetd.
-func reserveThreads(count int) {
-	var locked sync.WaitGroup
-	locked.Add(count)
-	for range count {
-		go func() {
-			runtime.LockOSThread() // each goroutine has a thread of its own
-			locked.Done()
-			locked.Wait()
-			runtime.UnlockOSThread()
-		}()
-	}
-	locked.Wait()
-}
-
 func main() {
 	log.SetFlags(0)
 	flag.Usage = func() {
@@ -123,7 +106,6 @@ func main() {
 	}
 
 	log.Printf("Starting programs from %s, as the user who runs inetd", filepath.Dir(self))
-	reserveThreads(2*runtime.NumCPU() + 4*len(services) + 8)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // the reader of the log may leave
 	ends := []os.Signal{syscall.SIGINT, syscall.SIGHUP}
 	ends = slices.DeleteFunc(ends, signal.Ignored) // as nohup ignores SIGHUP

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,227 +15,200 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"fopnp/chapter07/zen/tools/inetd/superserver"
+	"fopnp/chapter07/zen/zentest"
 )
 
-// The test binary is inetd, and the programs that inetd starts: their first argument
-// says what they do.
-func TestMain(m *testing.M) {
-	if os.Getenv("INETD_TEST") == "" {
-		os.Exit(m.Run())
-	}
-	switch role := append(os.Args, "")[1]; role {
-	default:
-		main()
-	case "echo": // one client
-		io.Copy(os.Stdout, os.Stdin)
-	case "refuse":
-		os.Exit(3)
-	case "stubborn":
-		signal.Ignore(syscall.SIGTERM)
-		fmt.Println("stubborn")
-		select {}
-	}
-	os.Exit(0)
-}
+func TestMain(m *testing.M) { zentest.Main(m, main) }
 
-// An inetd runs in a folder of its own, with the programs one and two.
-type inetd struct {
-	*exec.Cmd
-	folder string
-	log    *bufio.Reader
-}
+var (
+	self, _      = os.Executable()
+	folder, name = filepath.Split(self)
+)
 
-func install(t *testing.T, conf string, args ...string) *inetd {
+// newService returns the service of a line whose program is this binary.
+func newService(t *testing.T, mode string) *superserver.Service {
 	t.Helper()
-	folder := t.TempDir()
-	self, err := os.Executable()
-	for _, name := range []string{"inetd", "one", "two"} {
-		err = errors.Join(err, os.Link(self, filepath.Join(folder, name)))
-	}
-	if err := errors.Join(err, os.WriteFile(filepath.Join(folder, "conf"), []byte(conf), 0o644)); err != nil {
-		t.Skipf("SKIPPED: the folders for programs and for tests are on two file systems: %v", err)
-	}
-	command := exec.Command(filepath.Join(folder, "inetd"), args...)
-	command.Dir = folder
-	command.Env = append(os.Environ(), "INETD_TEST=1", "GORACE=atexit_sleep_ms=0")
-	return &inetd{Cmd: command, folder: folder}
-}
-
-// start starts inetd, and returns its log. It ends inetd and its programs at the end of
-// the test.
-func (i *inetd) start(t *testing.T) io.Closer {
-	t.Helper()
-	output, err := i.StderrPipe()
-	if err == nil {
-		err = i.Start()
-	}
+	s, err := open(strings.Fields("127.0.0.1:0 stream tcp "+mode+" me /usr/bin/"+name+" zen -x"), folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		i.Process.Signal(syscall.SIGTERM)
-		i.Wait()
-	})
-	i.log = bufio.NewReader(output)
-	return output
+	t.Cleanup(func() { s.Listener.Close() })
+	return s
 }
 
-// await returns the first submatch of the next line of the log that matches.
-func (i *inetd) await(t *testing.T, pattern string) string {
-	t.Helper()
-	expression := regexp.MustCompile("^" + pattern + "\n$")
-	for before := ""; ; {
-		line, err := i.log.ReadString('\n')
-		if match := expression.FindStringSubmatch(line); match != nil {
-			return append(match, "")[1]
-		}
-		if before += line; err != nil {
-			t.Fatalf("inetd has ended, and has not logged %q, but %q", pattern, before)
-		}
-	}
-}
-
-func (i *inetd) address(t *testing.T) string {
-	t.Helper()
-	return i.await(t, `Listening at (.*) for one \(\w+\)`)
-}
-
-func dial(t *testing.T, address string) *net.TCPConn {
+func connect(t *testing.T, address string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return conn.(*net.TCPConn)
+	return conn
 }
 
-// ask is a client that sends a line, and leaves when it has come back.
-func ask(t *testing.T, address string) {
-	t.Helper()
-	conn := dial(t, address)
-	io.WriteString(conn, "hello\n")
-	conn.CloseWrite()
-	if text, err := io.ReadAll(conn); string(text) != "hello\n" {
-		t.Errorf("read %q, %v", text, err)
+// A line of inetd.conf is a service, or an error that says what is wrong.
+func TestOpen(t *testing.T) {
+	s := newService(t, "wait")
+	if c := s.Command(); !s.Wait || s.Pause < time.Second || c.Path != self || fmt.Sprint(c.Args) != "[zen -x]" {
+		t.Errorf("%+v starts %s %q", s, c.Path, c.Args)
 	}
-	conn.Close()
-}
-
-// A program that cannot be started is tried again, its client is not lost, and others do
-// not wait for it.
-func TestStartFails(t *testing.T) {
-	t.Parallel()
-	i := install(t, "127.0.0.1:0 stream tcp nowait brandon one one echo\n", "conf")
-	i.start(t)
-	address := i.address(t)
-	path := filepath.Join(i.folder, "one")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	asked := make(chan bool)
-	for range 2 {
-		go func() {
-			ask(t, address)
-			asked <- true
-		}()
-	}
-	for range 2 {
-		i.await(t, `Accepted connection from 127\.0\.0\.1:\d+`)
-	}
-	i.await(t, `Start error: .*no such file.*; retrying in 1s`)
-	if err := os.Link(filepath.Join(i.folder, "two"), path); err != nil {
-		t.Fatal(err)
-	}
-	<-asked
-	<-asked
-}
-
-// A program that accepts nobody starts once a second, and not thousands of times.
-func TestNeverAccepts(t *testing.T) {
-	t.Parallel()
-	i := install(t, "127.0.0.1:0 stream tcp wait brandon one one refuse\n", "conf")
-	i.start(t)
-	dial(t, i.address(t))
-	begun := time.Now()
-	for range 3 {
-		i.await(t, `Ended process \d+: exit status 3`)
-	}
-	if took := time.Since(begun); took < 2*time.Second {
-		t.Errorf("the program has ended three times within %v", took)
-	}
-}
-
-// Programs take no thread of inetd. SIGTERM ends them, and then inetd. A signal that is
-// ignored, as under nohup, stays so; and inetd goes on when the reader of its log has left.
-func TestPrograms(t *testing.T) {
-	i := install(t, "127.0.0.1:0 stream tcp nowait.1000 brandon /usr/bin/one one stubborn\n", "conf")
-	i.Path, i.Args = "/bin/sh", []string{"sh", "-c", "trap '' HUP; exec ./inetd conf"}
-	output := i.start(t)
-	address := i.address(t)
-	output.Close()
-	i.Process.Signal(syscall.SIGHUP)
-	threads := func() int {
-		found, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", i.Process.Pid))
-		return len(found) // 0 if the system does not say
-	}
-	before := threads()
-	var clients []*bufio.Reader
-	for range 60 {
-		client := bufio.NewReader(dial(t, address))
-		if text, err := client.ReadString('\n'); text != "stubborn\n" {
-			t.Fatalf("read %q, %v", text, err)
+	for line, want := range map[string]string{
+		"1060 stream tcp wait me":                                  `^expected port stream tcp nowait\|wait user program, got "1060 stream tcp wait me"$`,
+		"1060 dgram tcp wait me one":                               `^expected port stream tcp`,
+		"1060 stream udp wait me one":                              `^expected port stream tcp`,
+		"1060 stream tcp maybe me one":                             `^expected nowait or wait, got "maybe"$`,
+		"1060 stream tcp wait me other":                            `^expected a program at .*/other; inetd looks only in its own folder$`,
+		"70000 stream tcp wait me " + name:                         `: address 70000: invalid port$`,
+		s.Listener.Addr().String() + " stream tcp wait me " + name: `: address already in use; stop the server that runs there$`,
+	} {
+		if _, err := open(strings.Fields(line), folder); !regexp.MustCompile(want).MatchString(fmt.Sprint(err)) {
+			t.Errorf("%s: got %v, want %s", line, err, want)
 		}
-		clients = append(clients, client)
-	}
-	if now := threads(); now > before {
-		t.Errorf("%d threads before, %d with %d programs", before, now, len(clients))
-	}
-	i.Process.Signal(syscall.SIGTERM)
-	for _, client := range clients {
-		client.ReadString('\n') // until the program has ended
-	}
-	i.Wait()
-	if status := i.ProcessState.ExitCode(); status != 1 {
-		t.Errorf("status %d, want 1", status)
 	}
 }
 
 // What is wrong is told in one line, which names the line of the file.
-func TestBadInput(t *testing.T) {
-	t.Parallel()
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+func TestErrors(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "conf")
+	for text, want := range map[string]string{
+		"\n# a comment\n1060 tcp\n": `:3: expected port stream tcp nowait|wait user program, got "1060 tcp"`,
+		"# a comment\n":             ": expected at least one service",
+	} {
+		os.WriteFile(conf, []byte(text), 0o644)
+		if run := zentest.Run(t, zentest.Program(conf)); run.Stderr != conf+want+"\n" || run.Status != 1 {
+			t.Errorf("%q: %+v", text, run)
+		}
+	}
+	if run := zentest.Run(t, zentest.Program()); run.Status != 2 {
+		t.Errorf("no file: %+v", run)
+	}
+}
+
+// Under nohup inetd goes on without its terminal, and without a reader of its log. It
+// starts itself here, which tells each client how to use it. SIGTERM ends it.
+func TestNohup(t *testing.T) {
+	conf := filepath.Join(t.TempDir(), "conf")
+	os.WriteFile(conf, []byte("127.0.0.1:0 stream tcp nowait.1000 me "+name+"\n"), 0o644)
+	command := zentest.Program(conf)
+	output, err := command.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
-	for conf, want := range map[string]string{
-		"":                                      `conf: expected at least one service`,
-		"# a comment\n1060 tcp":                 `conf:2: expected port stream tcp nowait\|wait user program, got "1060 tcp"`,
-		"1 dgram udp wait me one":               `conf:1: expected port stream tcp nowait\|wait user program, got .*`,
-		"1 stream tcp maybe me one":             `conf:1: expected nowait or wait, got "maybe"`,
-		"\n1 stream tcp wait me /usr/bin/other": `conf:2: expected a program at .*/other; inetd looks only in its own folder`,
-		"70000 stream tcp wait me one":          `conf:1: listen tcp: .*70000.*`,
-		taken.Addr().String() + " stream tcp wait me one": `conf:1: listen tcp .*: bind: address already in use; stop the server that runs there`,
-	} {
-		check(t, install(t, conf, "conf"), 1, want+"\n")
+	signal.Ignore(syscall.SIGHUP) // a program that starts inherits this
+	err = command.Start()
+	signal.Reset(syscall.SIGHUP)
+	if err != nil {
+		t.Fatal(err)
 	}
-	usage := "usage: inetd FILE\nAn inetd to read(?s:.*)"
-	check(t, install(t, "", "absent"), 1, "open absent: .*\n")
-	check(t, install(t, ""), 2, "expected one file, got 0\n"+usage)
-	check(t, install(t, "", "-x"), 2, `flag provided but not defined: -x\n`+usage)
-	check(t, install(t, "", "-h"), 0, usage)
+	log, _ := bufio.NewReader(output).ReadString('(') // of Listening at ADDRESS for PROGRAM (nowait)
+	_, address, _ := strings.Cut(log, "Listening at ")
+	address, _, _ = strings.Cut(address, " ")
+	output.Close()
+	command.Process.Signal(syscall.SIGHUP)
+	for range 20 {
+		if text, err := io.ReadAll(connect(t, address)); !strings.HasPrefix(string(text), "expected one file, got 0\nusage: ") {
+			t.Fatalf("read %q, %v", text, err)
+		}
+	}
+	command.Process.Signal(syscall.SIGTERM)
+	if command.Wait(); command.ProcessState.ExitCode() != 1 {
+		t.Errorf("ended with %v, want status 1", command.ProcessState)
+	}
 }
 
-func check(t *testing.T, i *inetd, status int, want string) {
+// cat is a program that SIGTERM does not end.
+func cat() *exec.Cmd { return exec.Command("/bin/sh", "-c", "trap '' TERM; exec cat") }
+
+// expectEcho fails if client does not get back what it sends.
+func expectEcho(t *testing.T, client net.Conn) {
 	t.Helper()
-	var output strings.Builder
-	i.Stdout, i.Stderr = &output, &output
-	i.Run()
-	if got := i.ProcessState.ExitCode(); got != status || !regexp.MustCompile("^"+want+"$").MatchString(output.String()) {
-		t.Errorf("%q: status %d, want %d; printed %q, want %q", i.Args[1:], got, status, output.String(), want)
+	data := make([]byte, 6)
+	io.WriteString(client, "hello\n")
+	if _, err := io.ReadFull(client, data); err != nil || string(data) != "hello\n" {
+		t.Fatalf("read %q, %v", data, err)
+	}
+}
+
+// If a program cannot be started, others do not wait until it can. Then its client is
+// served.
+func TestStartFails(t *testing.T) {
+	for _, pause := range []time.Duration{time.Hour, time.Millisecond} {
+		var calls atomic.Int32
+		failing := make(chan bool, 1)
+		s := newService(t, "nowait")
+		s.Pause, s.Command = pause, func() *exec.Cmd {
+			if calls.Add(1) == 2 { // the first call is for the log
+				failing <- true
+				return exec.Command("/no/such/program")
+			}
+			return cat()
+		}
+		go s.Serve(t.Context())
+		client := connect(t, s.Listener.Addr().String())
+		<-failing
+		if pause == time.Hour {
+			client = connect(t, s.Listener.Addr().String())
+		}
+		expectEcho(t, client)
+	}
+}
+
+// A program that ends and has accepted nobody is started again, once in each pause.
+func TestNeverAccepts(t *testing.T) {
+	const pause = 200 * time.Millisecond
+	starts := make(chan bool, 1000)
+	s := newService(t, "wait")
+	s.Pause, s.Command = pause, func() *exec.Cmd {
+		starts <- true
+		return exec.Command("false")
+	}
+	go s.Serve(t.Context())
+	<-starts // for the log
+	begun := time.Now()
+	connect(t, s.Listener.Addr().String())
+	for range 3 {
+		<-starts
+	}
+	if took := time.Since(begun); took < 2*pause {
+		t.Errorf("the program has started three times within %v", took)
+	}
+}
+
+// Programs take no thread each. When ctx is done they are killed, and End returns. When
+// the listener is closed, Serve returns.
+func TestPrograms(t *testing.T) {
+	threads := func() int {
+		found, _ := os.ReadDir("/proc/self/task")
+		return len(found) // 0 if the system does not say
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s := newService(t, "nowait")
+	s.Command = cat
+	served := make(chan error)
+	go func() { served <- s.Serve(ctx) }()
+	before := threads()
+	var clients []net.Conn
+	for range 60 {
+		client := connect(t, s.Listener.Addr().String())
+		expectEcho(t, client)
+		clients = append(clients, client)
+	}
+	if now := threads(); now > before+len(clients)/2 {
+		t.Errorf("%d threads before, %d with %d programs", before, now, len(clients))
+	}
+	cancel()
+	for _, client := range clients {
+		client.Read(make([]byte, 1)) // returns when its program has ended
+	}
+	s.End()
+	s.Listener.Close()
+	if err := <-served; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }

@@ -5,13 +5,16 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"log"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"fopnp/chapter07/zen"
@@ -25,6 +28,66 @@ the server the same.`
 
 	legend = ". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n"
 )
+
+// terminalSize returns the size of the terminal that is standard output, or 0, 0 if it
+// is no terminal, or one that cannot move the cursor up. Package syscall can ask only
+// through package unsafe, so terminalSize asks stty.
+func terminalSize() (rows, columns int) {
+	stty := exec.Command("stty", "size")
+	stty.Stdin = os.Stdout
+	output, err := stty.Output()
+	if err != nil || os.Getenv("TERM") == "" || os.Getenv("TERM") == "dumb" {
+		return 0, 0
+	}
+	fmt.Sscan(string(output), &rows, &columns)
+	if rows == 0 {
+		return 24, 80 // a terminal that does not know, such as a serial line
+	}
+	return rows, columns
+}
+
+// show prints p again and again in a terminal, and once when it is complete. It
+// returns p's error. It changes no mode of the terminal, so the program may be stopped
+// or killed.
+func show(p *picture.Picture) error {
+	complete := make(chan error, 1)
+	go func() { complete <- p.Wait() }()
+	var frames <-chan time.Time
+	if rows, _ := terminalSize(); rows > 0 {
+		frames = time.Tick(50 * time.Millisecond)
+	}
+	up, drawn, last := "", "", time.Now()
+	for {
+		select {
+		case <-frames:
+			if time.Since(last) > time.Second { // stopped: other text may be above the cursor
+				up, drawn = "", ""
+			}
+			last = time.Now()
+			text := p.String()
+			if text == drawn {
+				continue
+			}
+			rows, columns := terminalSize()
+			if lines := strings.Count(text, "\n"); lines+1 < rows { // if not, up would not reach the first
+				fmt.Print(up, cut(text, columns))
+				up, drawn = fmt.Sprintf("\r\x1b[%dA", lines), text
+			}
+		case err := <-complete:
+			_, writeErr := fmt.Print(up, p)
+			return cmp.Or(writeErr, err)
+		}
+	}
+}
+
+// cut cuts the lines of a picture to the columns of a terminal. Each line erases what
+// is at its right.
+func cut(text string, columns int) (frame string) {
+	for line := range strings.Lines(text) {
+		frame += line[:min(len(line)-1, columns-1)] + "\x1b[K\n"
+	}
+	return frame
+}
 
 func main() {
 	var beside []string
@@ -48,7 +111,11 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = draw(p, fmt.Sprintf(legend, zen.ThinkingTime))
+	fmt.Printf(legend, zen.ThinkingTime)
+	err = show(p)
+	if errors.Is(err, syscall.EPIPE) {
+		return // the reader has left, as head -1 does
+	}
 	// The first client waits for nobody: its row shows how long the server thinks.
 	row, _, _ := strings.Cut(p.String(), "\n")
 	if strings.HasPrefix(row, "A ") && strings.HasSuffix(row, "A|") && row != "A  A------A|" {

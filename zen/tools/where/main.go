@@ -31,28 +31,19 @@ import (
 	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
-// show prints the picture of the stacks in dump beside name, in rows of at most 80
-// columns. It breaks a longer row before a function.
+// show prints the picture of the stacks in dump, with name at its left.
 func show(output io.Writer, name, dump string) error {
-	rows := ""
-	for row := range strings.Lines(stacks.Picture(dump)) {
-		functions := strings.Split(strings.TrimSpace(row), " > ")
-		line := name + functions[0]
-		name = strings.Repeat(" ", len(name))
-		for _, function := range functions[1:] {
-			if len(line+" > "+function) > 80 {
-				rows += line + "\n"
-				line = name + strings.Repeat(" ", 15) // the first function is in column 16
-			}
-			line += " > " + function
-		}
-		rows += line + "\n"
-	}
-	if rows == "" {
+	picture := stacks.Picture(dump)
+	if picture == "" {
 		return errors.New("no stack has a function of this repository")
 	}
-	_, err := io.WriteString(output, rows)
-	return err
+	for row := range strings.Lines(picture) {
+		if _, err := fmt.Fprintf(output, "%s%s", name, row); err != nil {
+			return err
+		}
+		name = strings.Repeat(" ", len(name))
+	}
+	return nil
 }
 
 // filter copies input to output up to the stacks, and shows their picture in place of
@@ -116,7 +107,7 @@ func main() {
 		if err != nil {
 			log.Fatalf("%s: %v", program, err)
 		}
-		if err := show(os.Stdout, fmt.Sprintf("%-14s", filepath.Base(program)), dump); err != nil {
+		if err := show(os.Stdout, fmt.Sprintf("%-13s", filepath.Base(program)), dump); err != nil {
 			log.Fatalf("%s: %v", program, err)
 		}
 	}

@@ -4,157 +4,98 @@ package main
 
 import (
 	"context"
-	"flag"
 	"io"
 	"log"
-	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
-// The test binary is also the program that is run: its name says which.
+// The programs that where starts are this test binary under other names.
 func TestMain(m *testing.M) {
-	path := os.Getenv("WHERE_TEST_LOG")
-	if path == "" {
-		os.Exit(m.Run())
-	}
-	zen.LogFile = path
-	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError) // without those of package testing
+	log.SetFlags(0)
 	switch filepath.Base(os.Args[0]) {
 	case "in_zen1":
 		zen.RedirectOutput()
 		zen.HandleConversation(zen.StdinConn())
+	case "in_zen2":
+		zen.RedirectOutput()
+		zen.AcceptConnectionsForever(zen.StdinListener())
 	case "server":
-		os.Stderr.WriteString("a line of GODEBUG\n")
-		log.Fatal(zen.AcceptConnectionsForever(zen.Listen(zen.ParseCommandLine("A server."))))
+		log.Print("a line of GODEBUG")
+		zen.AcceptConnectionsForever(zen.Listen(os.Args[3] + ":" + os.Args[2]))
 	case "mute":
-		listener := zen.Listen(zen.ParseCommandLine("A server that hangs up."))
-		for {
-			conn, _ := listener.Accept()
-			conn.Close()
-		}
-	case "silent": // until where ends it
-		io.WriteString(dial(os.Getenv("WHERE_TEST_ADDRESS")), "started")
-		select {}
+		conn, _ := zen.Listen("127.0.0.1:0").Accept()
+		conn.Close()
 	case "other":
-		log.SetFlags(0)
-		log.Fatal("no server")
+		log.Print("no server")
+	default:
+		os.Exit(m.Run())
 	}
 }
 
-func dial(address string) net.Conn {
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		log.Fatal(err)
-	}
-	return conn
-}
-
-// program returns the path of the test binary under another name.
-func program(t *testing.T, name string) string {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), name)
-	if err := os.Symlink(self, path); err != nil {
-		t.Fatal(err)
-	}
-	zen.LogFile = path + ".log"
-	t.Setenv("WHERE_TEST_LOG", zen.LogFile)
-	return path
-}
-
-// Run returns what a server prints on SIGQUIT, and leaves the log of in_zen1 as it was.
+// Where shows a server. Of another program it says in one line what it has expected.
 func TestRun(t *testing.T) {
-	for _, name := range []string{"server", "in_zen1"} {
-		path := program(t, name)
-		const before = "precious\n"
-		os.WriteFile(zen.LogFile, []byte(before), 0o644)
-		dump, err := run(t.Context(), path)
-		if err != nil || !strings.Contains(stacks.Picture(dump), "HandleConversation") {
-			t.Errorf("%s: got %.200q, %v; want a stack with HandleConversation", name, dump, err)
-		}
-		if text, _ := os.ReadFile(zen.LogFile); string(text) != before {
-			t.Errorf("%s: the log is %.200q, want %q", name, text, before)
-		}
-	}
-}
-
-// What others log meanwhile stays in the log.
-func TestOthersLog(t *testing.T) {
-	program(t, "in_zen1")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	client := dial(listener.Addr().String())
-	defer client.Close()
-	const other = "Client 192.0.2.1:1 error: x\n"
-	os.WriteFile(zen.LogFile, []byte("old\nAccepted connection from "+client.LocalAddr().String()+"\nSIGQUIT: quit\n"+other+"rest\n"), 0o644)
-	if dump, err := takeFromLog(4, []net.Conn{client}); err != nil || !strings.HasSuffix(dump, "rest\n") {
-		t.Errorf("got %q, %v", dump, err)
-	}
-	if text, _ := os.ReadFile(zen.LogFile); string(text) != "old\n"+other {
-		t.Errorf("the log is %q", text)
-	}
-}
-
-// What is not such a server is told in one line.
-func TestNoServer(t *testing.T) {
+	self, _ := os.Executable()
 	for name, want := range map[string]string{
-		"other": `expected it to print Listening at, got "no server\n"`,
-		"mute":  "no answer: ",
+		"server":  "name 1 IO wait ",
+		"in_zen1": "name 3 IO wait ",
+		"in_zen2": "name 1 IO wait ",
+		"mute":    "no answer: ",
+		"other":   `expected it to print Listening at, got "no server\n"`,
+		"absent":  "fork/exec ",
 	} {
-		if _, err := run(t.Context(), program(t, name)); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%s: got %v, want %s", name, err, want)
-		}
-	}
-	if _, err := run(t.Context(), "/no/such/program"); err == nil {
-		t.Error("no error for a program that does not exist")
-	}
-	path := program(t, "in_zen1")
-	zen.LogFile = "/no/such/log" // not where the program writes
-	if _, err := run(t.Context(), path); err == nil || !strings.Contains(err.Error(), "/no/such/log") {
-		t.Errorf("got %v for a log that cannot be read", err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			program := filepath.Join(t.TempDir(), name)
+			if name != "absent" {
+				os.Symlink(self, program)
+			}
+			var output strings.Builder
+			dump, err := run(t.Context(), program)
+			if err == nil {
+				err = show(&output, "name ", dump)
+			}
+			if err != nil {
+				output.WriteString(err.Error())
+			}
+			if got := output.String(); !strings.HasPrefix(got, want) || err == nil && !strings.Contains(got, "HandleConversation\n") {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
 	}
 }
 
-// When where is told to end, it ends the program first.
+// When where is told to end, it ends the program first, with what that has started.
 func TestEnd(t *testing.T) {
-	path := program(t, "silent")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	t.Setenv("WHERE_TEST_ADDRESS", listener.Addr().String())
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	program := filepath.Join(t.TempDir(), "program")
+	exec.Command("mkfifo", pipe).Run()
+	os.WriteFile(program, []byte("#!/bin/sh\nsleep 1000 >"+pipe+"; exit"), 0o700)
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		conn, _ := listener.Accept()
+		sleep, err := os.Open(pipe) // returns when sleep starts
 		end()
-		_, err := io.Copy(io.Discard, conn) // until the program has ended
+		io.Copy(io.Discard, sleep) // until it has ended
 		ended <- err
 	}()
-	if _, err := run(ctx, path); err != context.Canceled {
+	if _, err := run(ctx, program); err != context.Canceled {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	<-ended
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
-// The filter copies lines as they come, and prints the picture in place of the
-// stacks. No row is longer than 80 columns.
+// The filter copies lines as they come, and prints the picture in place of the stacks.
 func TestFilter(t *testing.T) {
-	const dump = "SIGQUIT: quit\nPC=0x1\n\ngoroutine 1 [IO wait]:\nmain.a12345678901234567890()\nmain.b1234567890123456789012345678901234567890()\nmain.main()\n\t/x/main.go:3\n\nrax 0x1\nexit status 2\n"
-	const picture = "\n1 IO wait       main > b1234567890123456789012345678901234567890\n                > a12345678901234567890\n"
+	const dump = "SIGQUIT: quit\nPC=0x1\n\ngoroutine 1 [IO wait]:\nmain.serve()\nmain.main()\n\t/x/main.go:3\n\nrax 0x1\nexit status 2\n"
+	const picture = "\n1 IO wait      main > serve\n"
 	for input, want := range map[string]string{
 		"":                                       "",
 		"one\ntwo":                               "one\ntwo",

@@ -12,18 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	"fopnp/chapter07/zen"
 )
 
-// A program is killed if it has not printed its stacks within patience. A client
-// waits for an answer for as long as turn, because the server may serve one client at
-// a time. A server has settle to go back to waiting.
+// A program is killed if it has not printed its stacks within patience. The second and
+// third client wait for an answer for as long as turn, because the server may serve one
+// client at a time. After the last answer, settle is enough for a server to wait again.
 const patience, turn, settle = 20 * time.Second, time.Second, 200 * time.Millisecond
 
 // attributes give each program a process group, to end it with all that it has started.
@@ -71,7 +67,7 @@ func runServer(ctx context.Context, server *exec.Cmd) (dump string, err error) {
 			return "", fmt.Errorf("expected it to print Listening at, got %q", before+line)
 		}
 	}
-	if _, err := connect(ctx, address, func() error { return nil }); err != nil {
+	if err := connect(ctx, address, func() error { return nil }); err != nil {
 		return "", err
 	}
 	quit(server)
@@ -80,8 +76,14 @@ func runServer(ctx context.Context, server *exec.Cmd) (dump string, err error) {
 }
 
 // runUnderInetd does what inetd does: it starts a process of in_zen1 for each client, and
-// one of in_zen2 for all. They print their stacks to their log.
+// one of in_zen2 for all. They print to the file that ZEN_LOG names.
 func runUnderInetd(ctx context.Context, name string, command func(...string) *exec.Cmd) (dump string, err error) {
+	output, err := os.CreateTemp("", "where")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(output.Name())
+	defer output.Close()
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		return "", err
@@ -107,77 +109,43 @@ func runUnderInetd(ctx context.Context, name string, command func(...string) *ex
 		}
 		defer file.Close()
 		process := command()
+		process.Env = append(process.Env, "ZEN_LOG="+output.Name())
 		process.Stdin, process.Stdout, process.Stderr = file, file, file
 		if err = process.Start(); err == nil {
 			processes = append(processes, process)
 		}
 		return err
 	}
-	before := int64(0)
-	if status, err := os.Stat(zen.LogFile); err == nil {
-		before = status.Size()
-	}
-	clients, err := connect(ctx, listener.Addr().String(), start)
+	err = connect(ctx, listener.Addr().String(), start)
 	for _, process := range processes { // one after the other, for they have one log
 		quit(process)
 		process.Wait()
 	}
-	dump, logErr := takeFromLog(before, clients)
-	return dump, cmp.Or(err, logErr)
+	text, readErr := io.ReadAll(output)
+	return string(text), cmp.Or(err, readErr)
 }
 
-// takeFromLog removes from the log what the servers of clients have appended since it
-// had size bytes, and returns that. Lines about other clients stay.
-func takeFromLog(size int64, clients []net.Conn) (dump string, err error) {
-	file, err := os.OpenFile(zen.LogFile, os.O_RDWR|os.O_APPEND|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.NewSectionReader(file, size, 10<<20))
-	others, ours := "", false
-	for _, line := range logLine.FindAllString(string(text), -1) {
-		if slices.ContainsFunc(clients, func(c net.Conn) bool { return strings.HasSuffix(line, " "+c.LocalAddr().String()+"\n") }) {
-			ours = true
-		} else {
-			others += line
-		}
-	}
-	if err == nil && !ours {
-		err = fmt.Errorf("%s: nothing was appended; is it yours?", zen.LogFile)
-	}
-	if err == nil {
-		err = file.Truncate(size)
-	}
-	if err == nil {
-		_, err = file.WriteString(others)
-	}
-	return string(text), err
-}
-
-var logLine = regexp.MustCompile(`(?m)^(?:Accepted|Client|Waited) .*\n`)
-
-// connect returns three clients, which are closed when ctx is done. It calls start for
-// each. Then each asks a question, so that it is certainly accepted if the server
-// accepts so many.
-func connect(ctx context.Context, address string, start func() error) (clients []net.Conn, err error) {
-	for wait := patience; len(clients) < 3; wait = turn {
+// connect connects three clients, until ctx is done. It calls start for each. Then each
+// asks a question, so that it is certainly accepted if the server accepts so many.
+func connect(ctx context.Context, address string, start func() error) error {
+	wait := patience
+	for range 3 {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
-			return clients, err
+			return err
 		}
 		context.AfterFunc(ctx, func() { conn.Close() })
-		clients = append(clients, conn)
 		if err := start(); err != nil {
-			return clients, err
+			return err
 		}
 		io.WriteString(conn, "Simple is better than?") // if this fails, so does the read
 		conn.SetReadDeadline(time.Now().Add(wait))
 		_, err = conn.Read(make([]byte, 100))
-		if err != nil && (!os.IsTimeout(err) || len(clients) == 1) {
-			return clients, fmt.Errorf("no answer: %w", err)
+		if err != nil && (!os.IsTimeout(err) || wait == patience) {
+			return fmt.Errorf("no answer: %w", err)
 		}
+		wait = turn
 	}
 	time.Sleep(settle)
-	return clients, nil
+	return nil
 }

@@ -34,8 +34,9 @@ type Service struct {
 }
 
 // Serve serves clients, and logs who listens, is accepted, starts and ends. It returns
-// an error when the listening socket is destroyed or, under nowait, closed. Programs that
-// run go on, until ctx is done: then each is killed.
+// an error when the socket does not listen any more, because somebody who shares it has
+// shut it down or, under nowait, closed it. Programs that run go on, until ctx is done:
+// then each is killed.
 func (s *Service) Serve(ctx context.Context) error {
 	if s.Wait {
 		return s.serveWait(ctx)
@@ -68,7 +69,7 @@ func (s *Service) serveWait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// A socket that was destroyed is always ready.
+		// A socket that does not listen any more is always ready.
 		if listens, err := syscall.GetsockoptInt(int(socket), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err != nil || listens == 0 {
 			return errors.New("the socket does not listen any more")
 		}

@@ -4,11 +4,10 @@
 //	A  A------A|
 //	B  .B------B|
 //
-// In the middle of each tick it looks at each client, and adds a symbol: '.' if the
-// client waits, '-' if it is silent, '|' if it has left, '!' if an error has ended its
-// conversation. Clients ask when a tick begins, and the server thinks for a tick. So
-// an answer comes when a tick ends, half a tick away from every look. Its letter takes
-// the place of the tick that is just over.
+// In the middle of each tick it adds a symbol to each row: '.' if the client waits, '-'
+// if it is silent, '|' if it has left, '!' if an error has ended its conversation.
+// Clients ask when a tick begins, and the server thinks for a tick. So answers come
+// between two symbols, and the answer's letter replaces the one before it.
 package picture
 
 import (
@@ -49,8 +48,8 @@ type client struct {
 	row      []byte
 	state    atomic.Int32  // the next symbol, or 0 if the row is complete
 	answered atomic.Bool   // since the last look
-	silent   atomic.Int32  // for so many ticks
-	asks     chan struct{} // closed when they are over
+	silent   atomic.Int32  // ticks left until it asks again
+	asks     chan struct{} // closed when none is left
 	err      error         // why state is '!'
 }
 

@@ -3,6 +3,7 @@
 package stacks
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -15,11 +16,10 @@ const FirstLine = "SIGQUIT: quit"
 
 // Picture returns the picture of the stacks in dump, which may be from several
 // processes. Each line is a place: how many goroutines wait there, their state, and
-// their functions, the outermost first.
+// their functions, the outermost first. There are none if dump has no stacks.
 //
-// Picture shows only functions of this repository, and those of package zen and of
-// the program itself without the package's name. Of the calls within another
-// package, such as poll, it shows only the first.
+// Picture shows the functions of this repository: all of the program itself, and the
+// exported ones of packages. Package zen is left out of their names.
 func Picture(dump string) string {
 	count := map[[2]string]int{} // goroutines by functions and state
 	for stack := range strings.SplitSeq(strings.ReplaceAll(dump, "\r", ""), "\n\n") {
@@ -28,9 +28,13 @@ func Picture(dump string) string {
 			count[[2]string{path, header[1]}]++
 		}
 	}
+	// Without main, what starts in main comes first: a space is less than a letter.
+	order := func(a, b [2]string) int {
+		return cmp.Or(cmp.Compare(strings.TrimPrefix(a[0], "main"), strings.TrimPrefix(b[0], "main")), cmp.Compare(a[1], b[1]))
+	}
 	var picture strings.Builder
-	for _, place := range slices.SortedFunc(maps.Keys(count), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
-		fmt.Fprintf(&picture, "%d %-12s  %s\n", count[place], place[1], place[0])
+	for _, place := range slices.SortedFunc(maps.Keys(count), order) {
+		fmt.Fprintf(&picture, "%d %-12s %s\n", count[place], place[1], place[0])
 	}
 	return picture.String()
 }
@@ -40,27 +44,32 @@ func Picture(dump string) string {
 // other closures are left out, as is what the compiler adds.
 func functions(stack string) string {
 	var names []string
-	previous := "" // package
 	lines := strings.Split(stack, "\n")
 	slices.Reverse(lines) // the outermost function is the last
 	for _, line := range lines {
 		match := frame.FindStringSubmatch(line)
-		if match == nil || strings.Contains(line, ".gowrap") || names != nil && closure.MatchString(match[2]) {
+		if match == nil || strings.Contains(line, ".gowrap") || names != nil && closure.MatchString(match[3]) {
 			continue
 		}
-		pkg, name := match[1], strings.NewReplacer("(*", "", ")", "").Replace(closure.ReplaceAllString(match[2], ""))
-		if pkg != "" {
-			name = pkg + "." + name
+		name := strings.NewReplacer("(*", "", ")", "").Replace(closure.ReplaceAllString(match[3], ""))
+		if inPackage := match[1] == "zen" || match[2] != ""; inPackage && !exported.MatchString(name) {
+			continue
 		}
-		if (pkg == "" || pkg != previous) && (names == nil || name != names[len(names)-1]) {
-			names, previous = append(names, name), pkg
+		if match[2] != "" {
+			name = match[2] + "." + name
+		}
+		if names == nil || name != names[len(names)-1] {
+			names = append(names, name)
 		}
 	}
 	return strings.Join(names, " > ")
 }
 
 var (
-	state   = regexp.MustCompile(`(?m)^goroutine \d+ .*\[([^,\]]*)`) // without ", 2 minutes]:"
-	frame   = regexp.MustCompile(`^(?:main|fopnp/chapter07/\w+|fopnp/chapter07/zen/(?:\w+/)*(\w+))\.(.*)\(`)
-	closure = regexp.MustCompile(`(\.func\d+|\.\d+|-range\d+)+$`)
+	state = regexp.MustCompile(`(?m)^goroutine \d+ .*\[([^,\]]*)`) // without ", 2 minutes]:"
+	// A function of the program, which is main or, in a test, its folder; of package
+	// zen; or of a package below zen.
+	frame    = regexp.MustCompile(`^(?:main|fopnp/chapter07/(\w+)|fopnp/chapter07/zen/(?:\w+/)*(\w+))\.(.*)\(`)
+	closure  = regexp.MustCompile(`(\.func\d+|\.\d+|-range\d+)+$`)
+	exported = regexp.MustCompile(`(^|\.)[A-Z]\w*$`)
 )

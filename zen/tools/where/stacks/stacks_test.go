@@ -10,7 +10,7 @@ func TestPicture(t *testing.T) {
 		"SIGQUIT: quit\nmain.f()\n":                    "", // no goroutine
 		// The time is cut, and several processes make one picture. Lines end as on Windows.
 		"goroutine 1 [IO wait, 2 minutes]:\r\nmain.main()\r\n\t/x/main.go:3 +0x5\r\n\r\n" +
-			"goroutine 1 gp=0x1 m=nil [IO wait, locked to thread]:\r\nmain.main()\r\n\t/x/main.go:3 +0x5\r\n": "2 IO wait       main\n",
+			"goroutine 1 gp=0x1 m=nil [IO wait, locked to thread]:\r\nmain.main()\r\n\t/x/main.go:3 +0x5\r\n": "2 IO wait      main\n",
 		// No function of ours, and one that is only in the line of who started it, or in
 		// the stack of who started it (GODEBUG=tracebackancestors=1).
 		"goroutine 7 [select]:\nnet/http.serve(...)\n\t/x/a.go:1\ncreated by main.main in goroutine 1\n\t/x/main.go:3 +0x5\n" +
@@ -24,7 +24,7 @@ func TestPicture(t *testing.T) {
 			"fopnp/chapter07/zen/tools/inetd/superserver.Serve({0x1, 0x2}, 0x3)\n\t/x/main.go:3\n" +
 			"main.main-range1({0x1})\n\t/x/main.go:3\n" +
 			"main.main.func1()\n\t/x/main.go:3\n" +
-			"main.main.gowrap1()\n\t/x/main.go:3\n": "1 select (no cases)  main > superserver.Serve > box[...].get\n",
+			"main.main.gowrap1()\n\t/x/main.go:3\n": "1 select (no cases) main > superserver.Serve > box[...].get\n",
 	} {
 		if got := Picture(dump); got != want {
 			t.Errorf("%q: got %q, want %q", dump, got, want)

@@ -1,0 +1,167 @@
+package zentest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// This file asks Linux's /proc what a server does. Elsewhere the suite waits for a
+// while in place of that, and says what it does not judge.
+
+func hasProc() bool {
+	_, err := os.Stat("/proc/self/task")
+	return err == nil
+}
+
+// processes returns the folders in /proc of the server's processes, which are those of
+// its group. A process that has ended and was not collected is one of them.
+func (s *service) processes() (folders []string) {
+	group := strconv.Itoa(s.command.Process.Pid)
+	all, _ := filepath.Glob("/proc/[1-9]*")
+	for _, folder := range all {
+		if fields := stat(folder); fields != nil && fields[2] == group {
+			folders = append(folders, folder)
+		}
+	}
+	return folders
+}
+
+// stat returns the fields of a process or task after its name: its state, parent,
+// group and more.
+func stat(folder string) []string {
+	text, _ := os.ReadFile(folder + "/stat")
+	_, rest, _ := strings.Cut(string(text), ") ") // the name is in parentheses
+	if fields := strings.Fields(rest); len(fields) > 3 {
+		return fields
+	}
+	return nil
+}
+
+// An activity is what the tasks of some processes do at a moment.
+type activity struct {
+	tasks   int
+	running bool          // one runs, or waits for a processor or a disk
+	used    time.Duration // processor time of those that have not ended
+}
+
+func look(processes []string) (now activity) {
+	for _, process := range processes {
+		tasks, _ := filepath.Glob(process + "/task/*")
+		for _, task := range tasks {
+			if fields := stat(task); fields != nil {
+				now.tasks++
+				now.running = now.running || fields[0] == "R" || fields[0] == "D"
+			}
+			text, _ := os.ReadFile(task + "/schedstat")
+			nanoseconds, _, _ := strings.Cut(string(text), " ")
+			used, _ := strconv.Atoi(nanoseconds)
+			now.used += time.Duration(used)
+		}
+	}
+	return now
+}
+
+// rests waits until the server rests, and reports whether it does so within the time
+// that a client waits. It rests if for five looks in a row no task of its processes
+// runs or waits for a processor, none comes or goes, and all together use less than a
+// twentieth of a processor. A server that waits to try something again rests too.
+func (s *service) rests(t testing.TB) bool { return s.restsWithin(t, s.patience) }
+
+func (s *service) restsWithin(t testing.TB, limit time.Duration) bool {
+	if !hasProc() {
+		if !s.guesses {
+			t.Log("SKIPPED in part: only Linux tells whether a server rests. This waits for up to half a second in place of that.")
+		}
+		s.guesses = true
+		time.Sleep(min(limit, time.Second/2))
+		return true
+	}
+	processes := s.processes()
+	before, looked, still := look(processes), time.Now(), 0
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+		now, passed := look(processes), time.Since(looked)
+		if now.running || now.tasks != before.tasks || now.used-before.used > passed/20 {
+			still = 0
+		} else if still++; still == 5 {
+			if slices.Equal(processes, s.processes()) {
+				return true
+			}
+			processes, still = s.processes(), 0
+		}
+		before, looked = now, looked.Add(passed)
+	}
+	return false
+}
+
+// mustRest fails if the server does not rest.
+func (s *service) mustRest(t testing.TB, when string) {
+	t.Helper()
+	if !s.rests(t) && s.runs() {
+		before := look(s.processes())
+		time.Sleep(time.Second)
+		used := look(s.processes()).used - before.used
+		t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience, used.Round(time.Millisecond))
+	}
+}
+
+// resources counts what the server has. The names are for messages.
+func (s *service) resources() map[string]int {
+	processes := s.processes()
+	counts := map[string]int{"process": len(processes)}
+	for _, process := range processes {
+		descriptors, _ := os.ReadDir(process + "/fd")
+		tasks, _ := os.ReadDir(process + "/task")
+		counts["descriptor"] += len(descriptors)
+		counts["thread"] += len(tasks)
+	}
+	return counts
+}
+
+// memory returns the bytes of memory of the server, without what is in files.
+func (s *service) memory() (bytes int) {
+	for _, process := range s.processes() {
+		text, _ := os.ReadFile(process + "/statm")
+		if fields := strings.Fields(string(text)); len(fields) > 2 {
+			resident, _ := strconv.Atoi(fields[1]) // pages
+			ofFiles, _ := strconv.Atoi(fields[2])
+			bytes += (resident - ofFiles) * os.Getpagesize()
+		}
+	}
+	return bytes
+}
+
+// queues are the bytes that the system has taken from a client or the server, and the
+// other has not read.
+type queues struct{ clientSent, clientUnread, serverSent, serverUnread int }
+
+// queues returns those of c, or not ok if the system does not tell.
+func (c *client) queues() (q queues, ok bool) {
+	port := func(address net.Addr) string { return fmt.Sprintf(":%04X", address.(*net.TCPAddr).Port) }
+	local, remote := port(c.LocalAddr()), port(c.RemoteAddr())
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, _ := os.ReadFile(file)
+		for line := range strings.Lines(string(table)) {
+			fields := strings.Fields(line) // number, local and remote address, state, queues
+			sent, unread := 0, 0
+			if len(fields) < 5 {
+				continue
+			}
+			fmt.Sscanf(fields[4], "%x:%x", &sent, &unread)
+			switch {
+			case strings.HasSuffix(fields[1], local) && strings.HasSuffix(fields[2], remote):
+				q.clientSent, q.clientUnread, ok = sent, unread, true
+			case strings.HasSuffix(fields[1], remote) && strings.HasSuffix(fields[2], local):
+				q.serverSent, q.serverUnread = sent, unread
+			}
+		}
+	}
+	return q, ok
+}

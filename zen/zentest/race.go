@@ -1,5 +1,0 @@
-//go:build race
-
-package zentest
-
-const raceDetector = true
