@@ -10,35 +10,20 @@ import (
 	"testing"
 )
 
-// Each error of accept is about one thing. What is about neither a connection nor
-// the listening socket passes with time.
+// Each error of accept is about a connection, the listening socket, or neither: then it
+// passes with time.
 func TestErrorsOfAccept(t *testing.T) {
-	for _, test := range []struct {
-		err                error
-		clientGone, broken bool
-	}{
-		{syscall.ECONNABORTED, true, false},
-		{syscall.EPROTO, true, false},
-		{syscall.EOPNOTSUPP, true, false},
-		{syscall.ENOPROTOOPT, true, false},
-		{syscall.ENETDOWN, true, false},
-		{syscall.ENETUNREACH, true, false},
-		{syscall.EHOSTUNREACH, true, false},
-		{syscall.EBADF, false, true},
-		{syscall.EINVAL, false, true},
-		{syscall.ENOTSOCK, false, true},
-		{syscall.EMFILE, false, false},
-		{syscall.ENFILE, false, false},
-		{syscall.ENOMEM, false, false},
-		{syscall.EPERM, false, false},
-		{errors.New("another"), false, false},
+	connection, socket, neither := [2]bool{true, false}, [2]bool{false, true}, [2]bool{}
+	for err, want := range map[error][2]bool{
+		syscall.ECONNABORTED: connection, syscall.EPROTO: connection, syscall.ENOPROTOOPT: connection,
+		syscall.EOPNOTSUPP: connection, syscall.ENETDOWN: connection, syscall.ENETUNREACH: connection,
+		syscall.EHOSTUNREACH: connection,
+		syscall.EBADF:        socket, syscall.EINVAL: socket, syscall.ENOTSOCK: socket,
+		syscall.EMFILE: neither, syscall.ENFILE: neither, syscall.ENOMEM: neither, errors.New("another"): neither,
 	} {
-		wrapped := &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", test.err)}
-		for _, err := range []error{test.err, wrapped} {
-			if ClientGone(err) != test.clientGone || Broken(err) != test.broken {
-				t.Errorf("%v: client gone %v, broken %v; want %v, %v",
-					err, ClientGone(err), Broken(err), test.clientGone, test.broken)
-			}
+		err = &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+		if got := [2]bool{ClientGone(err), Broken(err)}; got != want {
+			t.Errorf("%v: client gone, broken are %v, want %v", err, got, want)
 		}
 	}
 }
