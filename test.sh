@@ -1,339 +1,176 @@
 #!/usr/bin/env bash
-# Tests every program of this folder on your platform. Needs bash (3.2 is enough)
-# and Go.
-#
-# First go vet and go build. Then the book's own test: this script starts each
-# server, runs the client against it, and shows its log. It runs the two programs
-# for inetd under zen/tools/inetd, and under the machine's inetd and systemd if they are
-# there. Finally go test.
+# Tests every program of this folder on your platform, as the book's test.sh does: go vet
+# and go build; each server in turn, with the client and the server's log; go test. It ends
+# at the first failure. Needs bash (3.2 is enough) and Go.
 # shellcheck disable=SC2317 # check calls the functions
-set -u -m -o pipefail # -m: a background job is a process group of its own
-usage='usage: ./test.sh [-FLAG ...]
-
-Tests every program of this folder, in about a minute. A flag, such as -race, is
-for go build and go test; one with a value is one word: -p=1.'
-
-for flag in "$@"; do
+set -u -o pipefail
+for flag; do
 	case $flag in
-	-h | -help | --help) echo "$usage" && exit ;;
+	-h | -help | --help) echo 'usage: ./test.sh [-FLAG ...]
+Tests every program of this folder. The flags, such as -race or -p=1, are for go build and go test.' && exit ;;
 	-*) ;;
-	*) echo "test.sh: expected a flag, got $flag
-$usage" >&2 && exit 2 ;;
+	*) echo "test.sh: expected a flag such as -race, got $flag (-h explains)" >&2 && exit 2 ;;
 	esac
 done
 unset CDPATH # or cd may print, and go elsewhere
 cd "$(dirname "$0")" || exit 1
 exec </dev/null # it may be closed, and then a server's socket would become descriptor 0
-command -v go >/dev/null || { echo 'test.sh: go is not installed, or not in PATH' >&2 && exit 1; }
-system=$(go env GOOS) || exit 1
-PATH=$PATH:/usr/sbin:/sbin                    # where an inetd would be
 export GOFLAGS="${GOFLAGS:-} -buildvcs=false" # or go build fails in a checkout of another user
+system=$(go env GOOS) || exit 1
+case ${TMPDIR:=/tmp} in *[!A-Za-z0-9/._-]*) TMPDIR=/tmp ;; esac # a path in an inetd.conf has no spaces
+tmp=$(mktemp -d "$TMPDIR/zen.XXXXXX") || exit 1
+bin=$tmp/bin log=$tmp/log passed=0 skipped=0
+export TMPDIR=$tmp ZEN_LOG=$log GOCOVERDIR=$tmp # the last is for -cover
 
-TMPDIR=$(mktemp -d) || exit 1
-export TMPDIR
-programs=$TMPDIR # also the place of the inetd.conf, in which a path has no spaces
-case $TMPDIR in *[!A-Za-z0-9/._-]*) programs=$(mktemp -d /tmp/zen.XXXXXX) || exit 1 ;; esac
-
-passed=0 failed=0 skipped=0
-what='' began=0 printed=0 # what check is running, since when, and when it printed a line
-job='' server=''          # process groups
-port=$((10000 + RANDOM % 20000))
-
-# end GROUP: ends a process group, if there is one.
+# end ends all jobs. The machine's inetd starts each program in a process group of its
+# own, and logs its number.
 end() {
-	[ -n "$1" ] || return
-	{ kill -KILL -- "-$1" || kill -KILL "$1"; } 2>/dev/null # or on Windows
-	wait "$1" 2>/dev/null
-}
+	local process
+	for process in $(jobs -p) $(sed -n 's/^\([0-9]*\) execv .*/\1/p' "$log"); do
+		kill -KILL -- "-$process" || kill -KILL "$process" # on Windows
+		wait "$process" || true
+	done
+} 2>/dev/null
 
-# end_server ends the server and all that it has started. An inetd gives its
-# programs process groups of their own, so end_server looks for the programs.
-end_server() {
-	local process path
-	end "$server"
-	server=
-	if [ -e /proc/self/exe ]; then
-		for process in /proc/[0-9]*; do
-			if [ "$process/exe" -ef "$programs/in_zen1" ] || [ "$process/exe" -ef "$programs/in_zen2" ]; then
-				kill -KILL "${process##*/}"
-			fi
-		done
-	else
-		ps -A -ww -o pid= -o args= | while read -r process path; do
-			case $path in "$programs"/in_zen*) kill -KILL "$process" ;; esac
-		done
-	fi 2>/dev/null
-}
-
-trap 'end "$job"; end_server; rm -rf "$TMPDIR" "$programs"' EXIT
+trap 'trap "" INT TERM HUP; end; rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# check WHAT COMMAND...: runs the command, and counts whether it succeeds.
+# check WHAT COMMAND...: runs the command, which may say in $why why it fails.
 check() {
-	what=$1 began=$SECONDS printed=$SECONDS
-	shift
-	echo "===== $what"
-	if "$@"; then
-		passed=$((passed + 1))
-		echo "ok    $what"
-	else
-		failed=$((failed + 1))
-		echo "FAIL  $what"
-		return 1
-	fi
+	why=''
+	echo "===== $1"
+	: >"$log"
+	"${@:2}" || why="FAIL  $1: ${why:-status $?}"
+	cat "$log"
+	end
+	[ -z "$why" ] || total "$why"
+	echo "ok    $1"
+	passed=$((passed + 1))
 }
 
-# skip WHAT WHY: says what is not tested, and counts that.
-skip() {
-	skipped=$((skipped + 1))
-	echo "SKIP  $1: $2"
+# skip WHAT: says what is not tested, and why.
+skip() { echo "SKIP  $1" && skipped=$((skipped + 1)); }
+
+# total [FAILURE]: says how it went, and exits.
+total() {
+	echo "${1:-}"
+	echo "$passed passed, $# failed, $skipped skipped"
+	exit $#
 }
 
-# finish prints the counts, and exits.
-finish() {
-	echo
-	if [ "$skipped" -gt 0 ]; then
-		echo "$passed passed, $failed failed, $skipped skipped"
-	else
-		echo "$passed passed, $failed failed"
-	fi
-	[ "$failed" -eq 0 ]
-	exit
-}
-
-# pause waits for a moment. If nothing was printed for some seconds, it says what is
-# running.
-pause() {
-	sleep 0.1 2>/dev/null || sleep 1
-	[ "$((SECONDS - printed))" -ge 3 ] || return 0
-	printed=$SECONDS
-	echo "      $((SECONDS - began)) s: $what$(running)"
-}
-
-# within SECONDS COMMAND...: tries until the command succeeds.
-within() {
-	local seconds=$1 deadline=$((SECONDS + $1))
-	shift
-	until "$@"; do
-		[ "$SECONDS" -lt "$deadline" ] || { echo "not within $seconds s: $*" >&2 && return 1; }
-		pause
-	done
-}
-
-# ended: whether the job has ended.
-ended() { ! kill -0 "$job" 2>/dev/null; }
-
-# run SECONDS COMMAND...: runs the command as a job, and ends what it leaves running.
-run() {
-	local seconds=$1 status=1
-	shift
+# launch COMMAND...: starts the command as a background job, a process group of its own.
+launch() {
+	set -m
 	"$@" &
-	job=$!
-	if within "$seconds" ended; then
-		wait "$job"
-		status=$?
-	fi
-	end "$job"
-	job=
-	return "$status"
+	set +m
 }
 
-# start PATTERN COMMAND...: starts a server, and waits until a line of its log
-# matches. It fails if the server ends before.
+run() { launch "$@" && wait $!; }
+
+# start PATTERN COMMAND...: starts a server, and waits until a line of its log matches.
 start() {
-	local pattern=$1
-	shift
-	: >"$TMPDIR/log"
-	"$@" >/dev/null 2>"$TMPDIR/log" &
+	: >"$log"
+	launch "${@:2}" >/dev/null 2>>"$log"
 	server=$!
-	within 60 started "$pattern" && logged "$TMPDIR/log" 1 "$pattern"
+	await 1 "$1"
 }
 
-started() { logged "$TMPDIR/log" 1 "$1" || ! kill -0 "$server" 2>/dev/null; }
+# await N PATTERN: waits until N lines of the server's log match, for a minute at most.
+await() {
+	local deadline=$((SECONDS + 60))
+	until [ "$(grep -c -e "$2" "$log")" -ge "$1" ]; do
+		kill -0 "$server" 2>/dev/null || why='the server has ended'
+		[ "$SECONDS" -lt "$deadline" ] || why="a minute without line $1 of '$2' in the log"
+		[ -z "$why" ] || return
+		sleep 0.1
+	done
+}
 
-# logged FILE N PATTERN: whether N lines match, or more.
-logged() { [ "$(grep -c -e "$3" "$1")" -ge "$2" ]; }
+# start_somewhere PROGRAM: starts a server at a free port, which is then in $port.
+start_somewhere() {
+	start '^Listening at ' "$bin/$1" -p 0 '' && port=$(sed -n 's/^Listening at .*://p' "$log")
+}
 
-ask() { "$programs/client" -p "$1" 127.0.0.1 >"$TMPDIR/answers"; }
-
-# answers PORT: whether the client gets its three answers.
-answers() {
-	run 60 ask "$1" || return
-	cat "$TMPDIR/answers"
-	[ "$(sort "$TMPDIR/answers")" = '"Beautiful is better than?" "Ugly."
+# ask N PORT: runs the client, the Nth of which the server's log tells.
+ask() {
+	launch "$bin/client" -p "$2" 127.0.0.1 >"$tmp/answers" 2>&1
+	await "$1" 'has closed$'
+	cat "$tmp/answers"
+	[ -z "$why" ] || return
+	[ "$(sort "$tmp/answers")" = '"Beautiful is better than?" "Ugly."
 "Explicit is better than?" "Implicit."
-"Simple is better than?" "Complex."' ]
+"Simple is better than?" "Complex."' ] || { why='the client got other answers than expected' && return 1; }
 }
 
-# serves PROGRAM: whether the server answers the client, and says so in its log.
-serves() {
-	local status
-	start '^Listening at ' "$programs/$1" -p 0 127.0.0.1 &&
-		answers "$(sed -n 's/^Listening at .*://p' "$TMPDIR/log")" &&
-		within 60 logged "$TMPDIR/log" 1 'has closed$'
-	status=$?
-	end_server
-	cat "$TMPDIR/log"
-	return "$status"
-}
+serves() { start_somewhere "$1" && ask 1 "$port"; }
 
-# free_port leaves a port that nobody listens at in $port, another one each time. It
-# is below those that systems give to clients.
-free_port() {
-	for _ in 1 2 3 4 5 6 7 8 9; do
-		port=$((port + 1))
-		start '^Listening at ' "$programs/srv_single" -p "$port" ''
-		end_server
-		logged "$TMPDIR/log" 1 '^Listening at ' && return
-	done
-	cat "$TMPDIR/log"
-	return 1
-}
-
-# under_inetd PATTERN COMMAND...: whether both programs answer under an inetd, and
-# in_zen2 leaves, and comes again for the next client. The command starts the inetd,
-# whose log has a line that matches when it runs.
+# under_inetd COMMAND...: runs both programs under an inetd. It has logged the name of
+# in_zen2 when it listens for in_zen1, and listens for both when that answers.
 under_inetd() {
-	local port1060 status
-	free_port && port1060=$port && free_port || return
-	sed "s/^1060/$port1060/; s/^1061/$port/; s|brandon|$user|; s|/usr/bin|$programs|" inetd.conf >"$programs/inetd.conf"
-	cat "$programs/inetd.conf"
-	: >"$programs/zen.log"
-	start "$@" &&
-		within 60 answers "$port1060" 2>/dev/null && within 60 answers "$port" 2>/dev/null &&
-		answers "$port1060" && answers "$port" && served 4 &&
-		within 60 logged "$programs/zen.log" 1 '^Waited 8 seconds' && answers "$port" && served 5
-	status=$?
-	end_server
-	cat "$TMPDIR/log" "$programs/zen.log"
-	return "$status"
+	start_somewhere srv_single && port1=$port && start_somewhere srv_single && end || return
+	sed "s|^1060|$port1|; s|^1061|$port|; s|brandon|$user|; s|/usr/bin|$bin|" inetd.conf | tee "$tmp/inetd.conf"
+	start in_zen2 "$@" "$tmp/inetd.conf" && ask 1 "$port1" && ask 2 "$port" && ask 3 "$port1" && ask 4 "$port"
 }
 
-# served N: whether the log of the programs under inetd says that N clients came and left.
-served() {
-	within 60 logged "$programs/zen.log" "$1" 'has closed$' &&
-		[ "$(grep -c '^Accepted connection from 127\.0\.0\.1:' "$programs/zen.log")" -eq "$1" ]
-}
+# under_our_inetd: in_zen2 also leaves, and comes again for the next client.
+under_our_inetd() { under_inetd "$bin/inetd" && await 1 '^Waited 8 seconds' && ask 5 "$port"; }
 
-# under_systemd PROGRAM FLAG...: whether the program answers under
-# systemd-socket-activate.
+# under_systemd PROGRAM FLAG...: runs the program under systemd-socket-activate.
 under_systemd() {
-	local program=$1 status
-	shift
-	free_port || return
-	: >"$programs/zen.log"
-	start '^Listening on ' systemd-socket-activate --inetd "$@" -l "127.0.0.1:$port" "$programs/$program" &&
-		answers "$port" && answers "$port" && served 2
-	status=$?
-	end_server
-	cat "$TMPDIR/log" "$programs/zen.log"
-	return "$status"
+	start_somewhere srv_single && end || return
+	start '^Listening on ' systemd-socket-activate -E ZEN_LOG -E GOCOVERDIR "${@:2}" -l "127.0.0.1:$port" "$bin/$1" &&
+		ask 1 "$port" && ask 2 "$port"
 }
 
-# report prints what go test has told until now: each package that is done, what was
-# skipped and why, and everything that a failed test has printed. It leaves the names
-# of the packages that are being tested in a file.
-report() {
-	awk -v names="$TMPDIR/running" '
-		function field(name) {
-			return match($0, "\"" name "\":\"[^\"]*\"") ? substr($0, RSTART + length(name) + 4, RLENGTH - length(name) - 5) : ""
+# tests FLAG...: runs go test. Prints a line for each package, all that a failed test has
+# printed, and each reason why a test was skipped, once.
+tests() {
+	go test -v -count=1 -p=4 "$@" ./... | awk '
+		/^=== / { test = $3; said[test] = said[test] ""; next }
+		/^ *--- (PASS|SKIP|FAIL): / && $3 in said {
+			if ($2 == "FAIL:") printf "%s\n%s", $0, said[$3]
+			delete said[$3]; test = ""; next
 		}
-		function output() {
-			if (!match($0, /"Output":"([^"\\]|\\.)*"/)) return ""
-			$0 = substr($0, RSTART + 10, RLENGTH - 11)
-			sub(/\\n$/, ""); gsub(/\\t/, "\t"); gsub(/\\"/, "\"")
-			gsub(/\\u003c/, "<"); gsub(/\\u003e/, ">"); gsub(/\\u0026/, "\\&"); gsub(/\\\\/, "\\")
-			return $0
-		}
-		!/^\{/ { print; next }  # an error of the go command
-		!/\}$/ { next }         # the line is still being written
-		{ action = field("Action"); package = field("Package"); test = field("Test"); sub("^[^/]*/[^/]*/", "", package) }
-		action == "start" { running[package] }
-		action == "build-output" { print output() }
-		action == "output" {
-			text = output()
-			if (text ~ /^(=== |FAIL)/) next
-			printed[package, test] = printed[package, test] text "\n"
-			if (text !~ /^ *--- / && why[package, test] !~ /SKIPPED/) { sub(/^ */, "", text); why[package, test] = text }
-			next
-		}
-		test != "" && (action == "skip" || action == "pass" && why[package, test] ~ /SKIPPED/) {
-			print "SKIP  " package " " test ": " why[package, test]
-		}
-		action == "fail" { printf "%s", printed[package, test] }
-		test == "" && (action == "pass" || action == "fail" || action == "skip") {
-			delete running[package]
-			match($0, /"Elapsed":[0-9]*/)
-			print (action == "fail" ? "FAIL  " : "ok    ") package ", " substr($0, RSTART + 10, RLENGTH - 10) " s"
-		}
-		END { for (package in running) list = list " " package; print list >names }
-	' "$TMPDIR/go_test"
+		match($0, /SKIPPED.*/) && !known[substr($0, RSTART)]++ { print "SKIP  " test ": " substr($0, RSTART) }
+		!/^(ok  |FAIL|\?   )\t/ { said[test] = said[test] $0 "\n"; next }
+		$1 == "FAIL" { for (test in said) printf "%s", said[test] }
+		$1 != "?" { print }
+		{ split("", said); test = ""; fflush() }' | tee "$tmp/tests"
 }
 
-# running prints the names of the packages that are being tested.
-running() { [ ! -e "$TMPDIR/running" ] || cat "$TMPDIR/running"; }
-
-# go_test FLAG...: runs the tests, and shows what they tell as it comes.
+# go_test FLAG...: runs the tests, counts the skips, and names the packages that fail.
 go_test() {
-	local shown=0 status
-	go test -json -count=1 -p=4 -timeout=30m "$@" ./... >"$TMPDIR/go_test" 2>&1 &
-	job=$!
-	until ended; do
-		show
-		for _ in 1 2 3 4 5; do pause; done
-	done
-	show
-	wait "$job"
-	status=$?
-	end "$job"
-	job=
-	skipped=$((skipped + $(report | grep -c '^SKIP')))
+	run tests "$@"
+	local status=$?
+	skipped=$((skipped + $(grep -c '^SKIP' "$tmp/tests")))
+	why=$(awk -F '\t' '/^FAIL\t/ { printf "%s%s", comma, $2; comma = ", " }' "$tmp/tests")
 	return "$status"
 }
 
-# show prints the lines of the report that it has not printed before.
-show() {
-	local new
-	new=$(report | tail -n "+$((shown + 1))")
-	[ -n "$new" ] || return 0
-	shown=$((shown + $(wc -l <<<"$new")))
-	printed=$SECONDS
-	echo "$new"
-}
-
-check 'go vet' run 1800 go vet ./... || finish
-check 'go build' run 1800 go build "$@" -ldflags "-X fopnp/chapter07/zen.LogFile=$programs/zen.log" -o "$programs/" ./... || finish
-
+check 'go vet' run go vet ./...
+check 'go build' run go build "$@" -o "$bin/" ./...
+for program in srv_single srv_threaded srv_legacy; do check "$program" serves "$program"; done
 case $system in
-linux | darwin | *bsd | dragonfly) loops=yes ;;
-*) loops='' ;;
-esac
-for server in srv_single srv_threaded srv_legacy srv_async srv_asyncio1 srv_asyncio2 srv_asyncore; do
-	case $loops-$server in
-	-srv_async*) skip "$server" "there is neither epoll nor kqueue on $system" ;;
-	*) check "$server" serves "$server" ;;
+linux | darwin | *bsd | dragonfly)
+	for program in srv_async srv_asyncio1 srv_asyncio2 srv_asyncore; do check "$program" serves "$program"; done
+	inetd=$(PATH=/usr/sbin:/sbin:$PATH command -v inetd)
+	user=$(id -un 2>/dev/null) || user=nobody inetd=''
+	check 'in_zen1 and in_zen2 under zen/tools/inetd' under_our_inetd
+	case $("${inetd:-false}" -h 2>&1) in
+	*'usage: inetd [-d'*) # neither ours nor busybox's
+		check "in_zen1 and in_zen2 under $inetd" under_inetd "$inetd" -d
+		;;
+	*) skip "in_zen1 and in_zen2 under the machine's inetd: there is none with -d (Debian: openbsd-inetd), or user $UID has no name" ;;
 	esac
-done
-
-user=$(id -un 2>/dev/null) || user=
-if [ -z "$loops" ]; then
-	skip 'in_zen1 and in_zen2' "zen/tools/inetd does not run on $system"
-else
-	check 'in_zen1 and in_zen2 under zen/tools/inetd' under_inetd '^Listening at ' "$programs/inetd" "$programs/inetd.conf"
-fi
-if ! command -v inetd >/dev/null; then
-	skip "in_zen1 and in_zen2 under the machine's inetd" 'there is none (Debian: apt-get install openbsd-inetd)'
-elif [ -z "$user" ]; then
-	skip "in_zen1 and in_zen2 under the machine's inetd" "it needs a user name, and user $(id -u) has none"
-else
-	check "in_zen1 and in_zen2 under the machine's inetd" under_inetd 'proto=tcp' inetd -d "$programs/inetd.conf"
-fi
-if command -v systemd-socket-activate >/dev/null; then
-	check 'in_zen1 under systemd' under_systemd in_zen1 -a
-	check 'in_zen2 under systemd' under_systemd in_zen2
-else
-	skip 'in_zen1 and in_zen2 under systemd' 'there is no systemd-socket-activate'
-fi
+	if command -v systemd-socket-activate >/dev/null; then
+		check 'in_zen1 under systemd-socket-activate' under_systemd in_zen1 --inetd -a
+		check 'in_zen2 under systemd-socket-activate' under_systemd in_zen2 --inetd
+	else
+		skip 'in_zen1 and in_zen2 under systemd-socket-activate: there is none'
+	fi
+	;;
+*) skip "the event loops, in_zen1 and in_zen2: $system has neither epoll nor kqueue, and no inetd" ;;
+esac
 check 'go test' go_test "$@"
-finish
+total
