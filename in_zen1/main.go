@@ -9,6 +9,6 @@ package main
 import "fopnp/chapter07/zen"
 
 func main() {
-	zen.RedirectOutput()
+	zen.RedirectOutput() // to a log: the client must not get it
 	zen.HandleConversation(zen.StdinConn())
 }

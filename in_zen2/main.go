@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	zen.RedirectOutput()
+	zen.RedirectOutput() // to a log: the client must not get it
 	listener := zen.StdinListener()
 	listener.Timeout = 8 * time.Second
 	err := zen.AcceptConnectionsForever(listener)

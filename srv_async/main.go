@@ -32,14 +32,14 @@ func serve(listener net.Listener) error {
 	// A loop handles one client at a time, so all clients share these two buffers.
 	// Without the second one each question would allocate.
 	data := make([]byte, zen.MaxQuestion)
-	buffer := make([]byte, 0, 96<<10) // for answers: 4096 of the longest
+	buffer := make([]byte, 0, 96<<10) // room for 4096 answers of 24 bytes, the longest
 	for {
 		socket, event, err := poller.Wait()
 		if err != nil {
 			return err
 		}
 
-		// A new client: remember it, and wait for its first question.
+		// A new client, watched for Readable: remember it.
 		if socket == poller.Listener {
 			if accepted, address, ok := poller.Accept(); ok {
 				clients[accepted] = &client{conversation: zen.NewConversation(address)}

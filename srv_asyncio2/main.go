@@ -22,7 +22,7 @@ import (
 // functions on the way to it need not know. In Python each of them must say await. The
 // stop function of Pull is not needed, because f always ends.
 func coroutine(f func()) (resume, suspend func()) {
-	var yield func(struct{}) bool
+	var yield func(struct{}) bool // set by the first resume
 	next, _ := iter.Pull(func(y func(struct{}) bool) { yield = y; f() })
 	return func() { next() }, func() { yield(struct{}{}) }
 }

@@ -1,5 +1,6 @@
-// Srv_asyncore uses Python's old asyncore: each client has a dispatcher, which says
-// what it wants to wait for, and is called when that is ready (listing 7-9).
+// Srv_asyncore is a server in the style of Python's old asyncore: each client has a
+// dispatcher, which says what it wants to wait for, and is called when that is ready
+// (listing 7-9).
 //
 // In srv_asyncio1 the loop receives and sends, and the protocol sees only data.
 // Here the loop does neither: every dispatcher receives, keeps its answers and
@@ -20,7 +21,7 @@ import (
 // because the loop calls one at a time.
 type zenServer struct {
 	data   [zen.MaxQuestion]byte
-	buffer [96 << 10]byte // for answers: 4096 of the longest
+	buffer [96 << 10]byte // room for 4096 answers of 24 bytes, the longest
 }
 
 func (z *zenServer) HandleAccepted(socket poll.Socket, address net.Addr) asyncore.Dispatcher {

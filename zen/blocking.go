@@ -42,8 +42,8 @@ func HandleConversation(conn Conn) {
 }
 
 // answerBuffers holds buffers for answers. A conversation takes one for each read,
-// so a client that asks much and then is silent does not keep a large one. With nil in
-// place of the buffer the server works too, and needs more memory.
+// so a client that asks much and then is silent does not keep a large one.
+// AppendAnswers(nil, …) would work too, and needs more memory.
 var answerBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // handleRequest reads once into data, and writes the answers to what it has read:
@@ -71,7 +71,8 @@ const lingerTime = time.Second
 // discards what arrives until the client closes too. The caller waits for that, for
 // lingerTime at most.
 func hangUp(conn Conn) {
-	// Another Conn does this in Close: for srv_asyncio2, package poll does.
+	// A stream of srv_asyncio2 is no TCPConn: its Close makes the loop hang up, and
+	// package poll discards what arrives.
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.CloseWrite()
 		tcp.SetReadDeadline(time.Now().Add(lingerTime))

@@ -2,8 +2,8 @@
 // (listing 7-1), and helpers that the book's programs share.
 //
 // A client sends questions, and each question ends with '?'. The server answers
-// them in order. TCP is a stream of bytes: one read may return half a question
-// or a hundred questions.
+// them in order, and each answer ends with '.'. TCP is a stream of bytes: one read may
+// return half a question or a hundred questions.
 //
 // The rules do not touch a socket: a server passes what it has received to
 // [Conversation.AppendAnswers], and sends what that returns. So a server that blocks

@@ -42,7 +42,7 @@ type Transport struct {
 	protocol Protocol
 	socket   poll.Socket
 	address  net.Addr
-	unsent   []byte // written, and not taken by the system yet; nil if there is nothing to send
+	unsent   []byte // written, and not taken by the system yet; see sendSoon for nil
 	err      error  // why to hang up when all is sent; nil while the client may go on
 }
 
@@ -86,8 +86,9 @@ func (t *Transport) CloseWithError(err error) error {
 	return nil
 }
 
-// sendSoon makes the loop send to a client whose event it is not handling. Only a chat
-// needs that.
+// sendSoon makes the loop wait until it can send, and not for data. If unsent is not
+// nil, the loop does so already, or sends when DataReceived returns. It is nil when
+// ConnectionMade writes, or the protocol of another client, as in a chat.
 func (t *Transport) sendSoon() {
 	if t.unsent == nil {
 		t.poller.Modify(t.socket, poll.Writable)
@@ -126,7 +127,7 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		c := clients[socket]
 		if event == poll.Readable {
 			n, readErr := socket.Recv(data)
-			c.unsent = buffer
+			c.unsent = buffer // empty, but not nil: the loop sends below
 			if n > 0 {
 				c.protocol.DataReceived(data[:n])
 			}
@@ -138,7 +139,9 @@ func Serve(listener net.Listener, newProtocol func() Protocol) error {
 		c.err = cmp.Or(writeErr, c.err)
 		switch {
 		case len(c.unsent) > 0 && writeErr == nil:
-			if cap(c.unsent) <= cap(buffer) { // it may be in the buffer, which the next client overwrites
+			// Copy what may lie in the buffer, which the next client overwrites. A slice
+			// with more capacity was allocated for this client.
+			if cap(c.unsent) <= cap(buffer) {
 				c.unsent = bytes.Clone(c.unsent)
 			}
 			poller.Modify(socket, poll.Writable)
