@@ -62,6 +62,21 @@ func TestReadmePrograms(t *testing.T) {
 	}
 }
 
+// The lines of Go in the README stand in the two files that it tells of.
+func TestReadmeCode(t *testing.T) {
+	t.Parallel()
+	code := read(t, "../../srv_async/main.go") + read(t, "../blocking.go")
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "../../README.md"), -1)
+	if len(blocks) == 0 {
+		t.Fatal("README.md has no Go")
+	}
+	for _, block := range blocks {
+		if !strings.Contains(code, block[1]) {
+			t.Errorf("the files do not have\n%s", block[1])
+		}
+	}
+}
+
 // The links of each README lead to files and headings.
 func TestReadmeLinks(t *testing.T) {
 	t.Parallel()

@@ -40,7 +40,7 @@ func terminalSize() (rows, columns int) {
 		return 0, 0
 	}
 	fmt.Sscan(string(output), &rows, &columns)
-	if rows == 0 {
+	if rows == 0 || columns == 0 {
 		return 24, 80 // a terminal that does not know, such as a serial line
 	}
 	return rows, columns
