@@ -13,15 +13,15 @@ import (
 	"fopnp/chapter07/zen/poll"
 )
 
-// An echo is the dispatcher of one client: it greets, sends back what
-// it receives, and says goodbye.
+// An echo is the dispatcher of one client: it sends back what it receives.
 type echo struct {
 	poll.Socket
 	unsent []byte
 }
 
-func (e *echo) Readable() bool { return len(e.unsent) == 0 }
-func (e *echo) Writable() bool { return len(e.unsent) > 0 }
+func (e *echo) Readable() bool    { return len(e.unsent) == 0 }
+func (e *echo) Writable() bool    { return len(e.unsent) > 0 }
+func (e *echo) HandleClose(error) {}
 
 func (e *echo) HandleRead() error {
 	data := make([]byte, 4096)
@@ -36,13 +36,11 @@ func (e *echo) HandleWrite() error {
 	return err
 }
 
-func (e *echo) HandleClose(err error) { e.Send([]byte("Bye: " + err.Error())) }
-
 // A server makes the dispatchers.
 type server struct{}
 
 func (server) HandleAccepted(socket poll.Socket, _ net.Addr) asyncore.Dispatcher {
-	return &echo{socket, []byte("Welcome.\n")}
+	return &echo{Socket: socket}
 }
 
 // A client of a server that sends back what it receives.
@@ -60,9 +58,5 @@ func Example() {
 	fmt.Fprintln(conn, "Is anybody there?")
 	conn.(*net.TCPConn).CloseWrite()
 	io.Copy(os.Stdout, conn)
-
-	// Output:
-	// Welcome.
-	// Is anybody there?
-	// Bye: EOF
+	// Output: Is anybody there?
 }
