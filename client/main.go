@@ -30,11 +30,9 @@ func converse(conn net.Conn, causeError bool) error {
 		_, err := io.WriteString(conn, first[:len(first)-1])
 		return err
 	}
-	rand.Shuffle(len(questions), func(i, j int) {
-		questions[i], questions[j] = questions[j], questions[i]
-	})
 	answers := bufio.NewReader(conn)
-	for _, question := range questions {
+	for _, i := range rand.Perm(len(questions)) {
+		question := questions[i]
 		time.Sleep(zen.ThinkingTime)
 		io.WriteString(conn, question) // an error shows in the next read
 		answer, err := answers.ReadSlice('.')
