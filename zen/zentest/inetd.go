@@ -40,6 +40,8 @@ func beInetd() {
 			command.SysProcAttr.Setpgid = false // one group for all, which the suite ends
 			return command
 		},
+		Pause: time.Second,
+		Log:   log.Default(),
 	}
 	log.Fatal(service.Serve(context.Background()))
 }

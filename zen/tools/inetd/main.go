@@ -22,7 +22,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,26 +31,22 @@ import (
 	"fopnp/chapter07/zen/tools/inetd/superserver"
 )
 
-// open listens for the service of a line: port, stream, tcp, nowait or wait, user,
-// program, and the program's arguments with its name first. In place of the port there
-// may be an address, such as 127.0.0.1:1060.
-func open(fields []string, folder string) (*superserver.Service, error) {
-	if len(fields) < 6 || fields[1] != "stream" || fields[2] != "tcp" {
-		return nil, fmt.Errorf("expected port stream tcp nowait|wait user program, got %q", strings.Join(fields, " "))
+// open listens for the service of a line, such as
+//
+//	1060 stream tcp nowait brandon /usr/bin/in_zen1 in_zen1
+//
+// In place of the port there may be an address, such as 127.0.0.1:1060.
+func open(line, folder string) (*superserver.Service, error) {
+	var address, mode, user, program, name string
+	_, err := fmt.Sscanf(line, "%s stream tcp %s %s %s %s", &address, &mode, &user, &program, &name)
+	mode, _, _ = strings.Cut(mode, ".") // a limit may follow, as in nowait.1000
+	if err != nil || mode != "nowait" && mode != "wait" {
+		return nil, fmt.Errorf("expected port stream tcp nowait|wait user program name, got %q", line)
 	}
-	mode, _, _ := strings.Cut(fields[3], ".") // a limit may follow, as in nowait.1000
-	if mode != "nowait" && mode != "wait" {
-		return nil, fmt.Errorf("expected nowait or wait, got %q", fields[3])
-	}
-	program := filepath.Join(folder, filepath.Base(fields[5]))
+	program = filepath.Join(folder, filepath.Base(program))
 	if _, err := exec.LookPath(program); err != nil {
 		return nil, fmt.Errorf("expected a program at %s; inetd looks only in its own folder", program)
 	}
-	args := fields[6:]
-	if len(args) == 0 {
-		args = []string{filepath.Base(program)}
-	}
-	address := fields[0]
 	if !strings.Contains(address, ":") {
 		address = ":" + address // every interface
 	}
@@ -65,8 +60,10 @@ func open(fields []string, folder string) (*superserver.Service, error) {
 	return &superserver.Service{
 		Listener: zen.Listener{TCPListener: listener.(*net.TCPListener)},
 		Wait:     mode == "wait",
-		Command:  func() *exec.Cmd { return &exec.Cmd{Path: program, Args: args} },
+		Command:  func() *exec.Cmd { return &exec.Cmd{Path: program, Args: strings.Fields(line)[6:]} },
 		Pause:    time.Second,
+		Signal:   syscall.SIGKILL,
+		Log:      log.Default(),
 	}, nil
 }
 
@@ -86,18 +83,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		log.Fatal(err)
-	}
+	self, _ := os.Executable() // if this fails, no program is found
+	folder := filepath.Dir(self)
 	services := map[string]*superserver.Service{} // by the place of the line, such as inetd.conf:2
 	for i, line := range strings.Split(string(text), "\n") {
-		fields := strings.Fields(line)
-		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
 			continue
 		}
 		place := fmt.Sprintf("%s:%d", file, i+1)
-		if services[place], err = open(fields, filepath.Dir(self)); err != nil {
+		if services[place], err = open(line, folder); err != nil {
 			log.Fatalf("%s: %v", place, err)
 		}
 	}
@@ -105,22 +100,20 @@ func main() {
 		log.Fatalf("%s: expected at least one service", file)
 	}
 
-	log.Printf("Starting programs from %s, as the user who runs inetd", filepath.Dir(self))
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // the reader of the log may leave
-	ends := []os.Signal{syscall.SIGINT, syscall.SIGHUP}
-	ends = slices.DeleteFunc(ends, signal.Ignored) // as nohup ignores SIGHUP
-	ctx, stop := signal.NotifyContext(context.Background(), append(ends, syscall.SIGTERM)...)
-	context.AfterFunc(ctx, stop) // a second signal ends inetd even if nobody reads its log
+	log.Printf("Starting programs from %s, as the user who runs inetd", folder)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // its reader may leave; not Ignore, which the programs would inherit
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	var serving sync.WaitGroup
 	for place, s := range services {
 		serving.Add(1)
 		go func() {
-			defer serving.Done()
 			log.Printf("%s: no further clients: %v", place, s.Serve(ctx))
+			serving.Done()
 		}()
 	}
 	go func() { serving.Wait(); stop() }()
 	<-ctx.Done()
+	stop() // a second signal ends inetd even if nobody reads its log
 	for _, s := range services {
 		s.End()
 	}

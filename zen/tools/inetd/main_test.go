@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -24,22 +26,32 @@ import (
 	"fopnp/chapter07/zen/zentest"
 )
 
-func TestMain(m *testing.M) { zentest.Main(m, main) }
+// The test binary is inetd, and the programs that inetd starts.
+func TestMain(m *testing.M) {
+	zentest.Main(m, func() {
+		switch os.Args[0] {
+		case "echo":
+			io.Copy(os.Stderr, os.Stdin) // which is the client, too
+		case "destroy":
+			syscall.Shutdown(syscall.Stdin, syscall.SHUT_RDWR)
+		default:
+			main()
+		}
+	})
+}
 
 var (
 	self, _      = os.Executable()
 	folder, name = filepath.Split(self)
 )
 
-// newService returns the service of a line whose program is this binary.
-func newService(t *testing.T, mode string) *superserver.Service {
-	t.Helper()
-	s, err := open(strings.Fields("127.0.0.1:0 stream tcp "+mode+" me /usr/bin/"+name+" zen -x"), folder)
+func newService(t *testing.T, mode string) (s *superserver.Service, address string) {
+	s, err := open("127.0.0.1:0 stream tcp "+mode+" me /usr/bin/"+name+" zen -x", folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Listener.Close() })
-	return s
+	return s, s.Listener.Addr().String()
 }
 
 func connect(t *testing.T, address string) net.Conn {
@@ -52,22 +64,31 @@ func connect(t *testing.T, address string) net.Conn {
 	return conn
 }
 
+// expectEcho fails if client does not get back what it sends.
+func expectEcho(t *testing.T, client net.Conn) {
+	t.Helper()
+	io.WriteString(client, "hello\n")
+	if data, err := bufio.NewReader(client).ReadString('\n'); data != "hello\n" {
+		t.Fatalf("read %q, %v", data, err)
+	}
+}
+
 // A line of inetd.conf is a service, or an error that says what is wrong.
 func TestOpen(t *testing.T) {
-	s := newService(t, "wait")
+	s, address := newService(t, "wait.1000")
 	if c := s.Command(); !s.Wait || s.Pause < time.Second || c.Path != self || fmt.Sprint(c.Args) != "[zen -x]" {
 		t.Errorf("%+v starts %s %q", s, c.Path, c.Args)
 	}
 	for line, want := range map[string]string{
-		"1060 stream tcp wait me":                                  `^expected port stream tcp nowait\|wait user program, got "1060 stream tcp wait me"$`,
-		"1060 dgram tcp wait me one":                               `^expected port stream tcp`,
-		"1060 stream udp wait me one":                              `^expected port stream tcp`,
-		"1060 stream tcp maybe me one":                             `^expected nowait or wait, got "maybe"$`,
-		"1060 stream tcp wait me other":                            `^expected a program at .*/other; inetd looks only in its own folder$`,
-		"70000 stream tcp wait me " + name:                         `: address 70000: invalid port$`,
-		s.Listener.Addr().String() + " stream tcp wait me " + name: `: address already in use; stop the server that runs there$`,
+		"1060 stream tcp wait me one":                    `^expected port stream tcp nowait\|wait user program name, got "1060 stream tcp wait me one"$`,
+		"1060 dgram tcp wait me one one":                 `^expected port stream tcp`,
+		"1060 stream udp wait me one one":                `^expected port stream tcp`,
+		"1060 stream tcp maybe me one one":               `^expected port stream tcp`,
+		"1060 stream tcp\twait  me other one":            `^expected a program at .*/other; inetd looks only in its own folder$`,
+		"70000 stream tcp wait me " + name + " one":      `: address 70000: invalid port$`,
+		address + " stream tcp wait me " + name + " one": `: address already in use; stop the server that runs there$`,
 	} {
-		if _, err := open(strings.Fields(line), folder); !regexp.MustCompile(want).MatchString(fmt.Sprint(err)) {
+		if _, err := open(line, folder); !regexp.MustCompile(want).MatchString(fmt.Sprint(err)) {
 			t.Errorf("%s: got %v, want %s", line, err, want)
 		}
 	}
@@ -77,8 +98,8 @@ func TestOpen(t *testing.T) {
 func TestErrors(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "conf")
 	for text, want := range map[string]string{
-		"\n# a comment\n1060 tcp\n": `:3: expected port stream tcp nowait|wait user program, got "1060 tcp"`,
-		"# a comment\n":             ": expected at least one service",
+		"\n # a comment\n1060 tcp\n": `:3: expected port stream tcp nowait|wait user program name, got "1060 tcp"`,
+		"# a comment\n":              ": expected at least one service",
 	} {
 		os.WriteFile(conf, []byte(text), 0o644)
 		if run := zentest.Run(t, zentest.Program(conf)); run.Stderr != conf+want+"\n" || run.Status != 1 {
@@ -90,125 +111,129 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// Under nohup inetd goes on without its terminal, and without a reader of its log. It
-// starts itself here, which tells each client how to use it. SIGTERM ends it.
-func TestNohup(t *testing.T) {
+// start starts inetd for a service, under nohup. It returns the service's address, and
+// both ends of inetd's log.
+func start(t *testing.T, service string) (inetd *exec.Cmd, address string, output, stderr *os.File) {
 	conf := filepath.Join(t.TempDir(), "conf")
-	os.WriteFile(conf, []byte("127.0.0.1:0 stream tcp nowait.1000 me "+name+"\n"), 0o644)
-	command := zentest.Program(conf)
-	output, err := command.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	os.WriteFile(conf, []byte("127.0.0.1:0 stream tcp "+service), 0o644)
+	inetd = zentest.Program(conf)
+	output, stderr, _ = os.Pipe()
+	inetd.Stderr = stderr
 	signal.Ignore(syscall.SIGHUP) // a program that starts inherits this
-	err = command.Start()
+	err := inetd.Start()
 	signal.Reset(syscall.SIGHUP)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, _ := bufio.NewReader(output).ReadString('(') // of Listening at ADDRESS for PROGRAM (nowait)
-	_, address, _ := strings.Cut(log, "Listening at ")
-	address, _, _ = strings.Cut(address, " ")
+	fmt.Fscanf(output, "Starting programs from %s as the user who runs inetd\nListening at %s", new(string), &address)
+	return inetd, address, output, stderr
+}
+
+// Inetd goes on without its terminal. SIGTERM ends its programs, and then inetd. If its
+// log is full, because nobody reads it, a second SIGTERM ends inetd.
+func TestSignals(t *testing.T) {
+	inetd, address, output, stderr := start(t, "nowait me "+name+" echo")
+	defer output.Close() // if it were closed before, writing would fail and not block
+	inetd.Process.Signal(syscall.SIGHUP)
+	client := connect(t, address)
+	expectEcho(t, client)
+	pipe := int(stderr.Fd())
+	syscall.SetNonblock(pipe, true)
+	for n := 1; n > 0; n, _ = syscall.Write(pipe, []byte("x")) {
+	}
+	syscall.SetNonblock(pipe, false)
+	inetd.Process.Signal(syscall.SIGTERM)
+	io.ReadAll(client) // returns when its program has ended
+	go func() {
+		for inetd.Process.Signal(syscall.SIGTERM) == nil { // until the first has been handled
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if inetd.Wait(); inetd.ProcessState.String() != "signal: terminated" {
+		t.Errorf("ended with %v", inetd.ProcessState)
+	}
+}
+
+// Inetd goes on without a reader of its log. A service whose socket does not listen any
+// more ends, and inetd ends with the last one.
+func TestDestroyed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("SKIPPED: only Linux lets a program destroy a socket that listens")
+	}
+	inetd, address, output, stderr := start(t, "wait me "+name+" destroy")
 	output.Close()
-	command.Process.Signal(syscall.SIGHUP)
-	for range 20 {
-		if text, err := io.ReadAll(connect(t, address)); !strings.HasPrefix(string(text), "expected one file, got 0\nusage: ") {
-			t.Fatalf("read %q, %v", text, err)
-		}
-	}
-	command.Process.Signal(syscall.SIGTERM)
-	if command.Wait(); command.ProcessState.ExitCode() != 1 {
-		t.Errorf("ended with %v, want status 1", command.ProcessState)
+	stderr.Close()
+	connect(t, address)
+	if inetd.Wait(); inetd.ProcessState.ExitCode() != 1 {
+		t.Errorf("ended with %v, want status 1", inetd.ProcessState)
 	}
 }
 
-// cat is a program that SIGTERM does not end.
-func cat() *exec.Cmd { return exec.Command("/bin/sh", "-c", "trap '' TERM; exec cat") }
-
-// expectEcho fails if client does not get back what it sends.
-func expectEcho(t *testing.T, client net.Conn) {
-	t.Helper()
-	data := make([]byte, 6)
-	io.WriteString(client, "hello\n")
-	if _, err := io.ReadFull(client, data); err != nil || string(data) != "hello\n" {
-		t.Fatalf("read %q, %v", data, err)
-	}
-}
-
-// If a program cannot be started, others do not wait until it can. Then its client is
-// served.
-func TestStartFails(t *testing.T) {
-	for _, pause := range []time.Duration{time.Hour, time.Millisecond} {
-		var calls atomic.Int32
-		failing := make(chan bool, 1)
-		s := newService(t, "nowait")
-		s.Pause, s.Command = pause, func() *exec.Cmd {
-			if calls.Add(1) == 2 { // the first call is for the log
-				failing <- true
-				return exec.Command("/no/such/program")
-			}
-			return cat()
-		}
-		go s.Serve(t.Context())
-		client := connect(t, s.Listener.Addr().String())
-		<-failing
-		if pause == time.Hour {
-			client = connect(t, s.Listener.Addr().String())
-		}
-		expectEcho(t, client)
-	}
-}
-
-// A program that ends and has accepted nobody is started again, once in each pause.
+// Under wait a program that ends and has accepted nobody is started again, once in each
+// pause.
 func TestNeverAccepts(t *testing.T) {
-	const pause = 200 * time.Millisecond
+	s, address := newService(t, "wait")
 	starts := make(chan bool, 1000)
-	s := newService(t, "wait")
-	s.Pause, s.Command = pause, func() *exec.Cmd {
+	s.Pause, s.Command = 200*time.Millisecond, func() *exec.Cmd {
 		starts <- true
 		return exec.Command("false")
 	}
 	go s.Serve(t.Context())
+	t.Cleanup(s.End)
 	<-starts // for the log
 	begun := time.Now()
-	connect(t, s.Listener.Addr().String())
+	connect(t, address)
 	for range 3 {
 		<-starts
 	}
-	if took := time.Since(begun); took < 2*pause {
+	if took := time.Since(begun); took < 2*s.Pause {
 		t.Errorf("the program has started three times within %v", took)
 	}
 }
 
-// Programs take no thread each. When ctx is done they are killed, and End returns. When
-// the listener is closed, Serve returns.
-func TestPrograms(t *testing.T) {
+// Under nowait a client is served when its program can be started, and others do not wait
+// until then. Programs take no thread each. When ctx is done they are killed, and End
+// returns when they have ended. When the listener is closed, Serve returns.
+func TestNowait(t *testing.T) {
 	threads := func() int {
 		found, _ := os.ReadDir("/proc/self/task")
 		return len(found) // 0 if the system does not say
 	}
+	var lines strings.Builder
+	log.SetOutput(&lines)
+	defer log.SetOutput(os.Stderr)
 	ctx, cancel := context.WithCancel(t.Context())
-	s := newService(t, "nowait")
-	s.Command = cat
+	s, address := newService(t, "nowait")
+	var calls atomic.Int32
+	failing := make(chan bool)
+	s.Pause, s.Command = time.Millisecond, func() *exec.Cmd {
+		if calls.Add(1) == 2 { // the first call is for the log
+			failing <- true
+			failing <- true
+			return exec.Command("/no/such/program")
+		}
+		return exec.Command("/bin/sh", "-c", "trap '' TERM; exec cat")
+	}
 	served := make(chan error)
 	go func() { served <- s.Serve(ctx) }()
+	first := connect(t, address)
+	<-failing
 	before := threads()
-	var clients []net.Conn
 	for range 60 {
-		client := connect(t, s.Listener.Addr().String())
-		expectEcho(t, client)
-		clients = append(clients, client)
+		expectEcho(t, connect(t, address))
 	}
-	if now := threads(); now > before+len(clients)/2 {
-		t.Errorf("%d threads before, %d with %d programs", before, now, len(clients))
+	if now := threads(); now > before+30 {
+		t.Errorf("%d threads before, %d with 60 programs", before, now)
 	}
+	<-failing
+	expectEcho(t, first)
 	cancel()
-	for _, client := range clients {
-		client.Read(make([]byte, 1)) // returns when its program has ended
-	}
 	s.End()
 	s.Listener.Close()
 	if err := <-served; !errors.Is(err, net.ErrClosed) {
 		t.Error(err)
+	}
+	if ended := strings.Count(lines.String(), ": signal: killed\n"); ended != 61 {
+		t.Errorf("End has returned when %d of 61 programs had ended", ended)
 	}
 }
