@@ -1,12 +1,12 @@
-//go:build unix
+//go:build linux || darwin || dragonfly || freebsd || netbsd || openbsd
 
-// Where shows where servers wait while three clients are connected and silent: in
-// which of its functions each goroutine is.
+// Where shows where servers wait while three clients are connected and silent: it prints
+// the functions that each goroutine is in.
 //
 //	go build -o bin/ ./... && bin/where bin/srv_* bin/in_*
 //
 // It starts each program, connects the clients, and sends the program SIGQUIT: a Go
-// program then prints the stacks of its goroutines and ends (run.go).
+// program then prints the stacks of its goroutines and ends (stacks/dump.go).
 //
 // Without programs Where is a filter, for a server that you start yourself. Press
 // Control-\ to send SIGQUIT:
@@ -23,10 +23,12 @@ import (
 	"io"
 	"log"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"fopnp/chapter07/zen/tools/where/stacks"
 )
@@ -79,10 +81,29 @@ func filter(output io.Writer, input io.Reader) error {
 	return show(output, "", string(dump))
 }
 
+// attributes give each program a process group, to end it with all that it has started.
+var attributes = syscall.SysProcAttr{Setpgid: true}
+
+// run returns the stacks of program.
+func run(ctx context.Context, program string) (dump string, err error) {
+	if _, err := exec.LookPath(program); err != nil {
+		return "", err
+	}
+	const patience = 20 * time.Second
+	ctx, end := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no stacks within %v", patience))
+	defer end()
+	inetd := map[string]string{"in_zen1": "nowait", "in_zen2": "wait"}[filepath.Base(program)]
+	return stacks.Dump(ctx, inetd, time.Second/10, func(args ...string) *exec.Cmd {
+		command := exec.Command(program, args...)
+		command.SysProcAttr = &attributes
+		return command
+	})
+}
+
 func main() {
 	log.SetFlags(0)
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: where [PROGRAM ...]\nShows where each program waits while three clients are silent. Without PROGRAM:\nshows that of a server whose output it reads, when you press Control-\\.")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: where [PROGRAM ...]\nShows where each program waits while three clients are silent. Without PROGRAM\nit reads the output of a server: press Control-\\ to see where that server waits.")
 	}
 	flag.Parse()
 	if flag.NArg() == 0 {
@@ -104,10 +125,10 @@ func main() {
 	defer stop()
 	for _, program := range flag.Args() {
 		dump, err := run(ctx, program)
-		if err != nil {
-			log.Fatalf("%s: %v", program, err)
+		if err == nil {
+			err = show(os.Stdout, fmt.Sprintf("%-13s", filepath.Base(program)), dump)
 		}
-		if err := show(os.Stdout, fmt.Sprintf("%-13s", filepath.Base(program)), dump); err != nil {
+		if err != nil {
 			log.Fatalf("%s: %v", program, err)
 		}
 	}

@@ -16,7 +16,7 @@ const FirstLine = "SIGQUIT: quit"
 
 // Picture returns the picture of the stacks in dump, which may be from several
 // processes. Each line is a place: how many goroutines wait there, their state, and
-// their functions, the outermost first. There are none if dump has no stacks.
+// their functions, the outermost first. The picture is empty if dump has no stacks.
 //
 // Picture shows the functions of this repository: all of the program itself, and the
 // exported ones of packages. Package zen is left out of their names.
@@ -28,7 +28,7 @@ func Picture(dump string) string {
 			count[[2]string{path, header[1]}]++
 		}
 	}
-	// Without main, what starts in main comes first: a space is less than a letter.
+	// What starts in main comes first: its rest is empty or begins with a space.
 	order := func(a, b [2]string) int {
 		return cmp.Or(cmp.Compare(strings.TrimPrefix(a[0], "main"), strings.TrimPrefix(b[0], "main")), cmp.Compare(a[1], b[1]))
 	}
