@@ -1,13 +1,17 @@
 package zentest
 
 import (
+	"cmp"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
+
+const readme = "../../README.md"
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -18,17 +22,23 @@ func read(t *testing.T, path string) string {
 	return string(text)
 }
 
+// find returns the submatches of pattern in a file, of which there must be one.
+func find(t *testing.T, path, pattern string) [][]string {
+	t.Helper()
+	found := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1)
+	if len(found) == 0 {
+		t.Fatalf("%s has nothing that matches %s", path, pattern)
+	}
+	return found
+}
+
 // Each diff in the README is what the command above it prints.
 func TestReadmeDiffs(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("SKIPPED: the commands are for bash, which is not here")
 	}
-	diffs := regexp.MustCompile("(?s)```diff\n\\$ ([^\n]*)\n(.*?)```").FindAllStringSubmatch(read(t, "../../README.md"), -1)
-	if len(diffs) == 0 {
-		t.Fatal("README.md has no diffs")
-	}
-	for _, diff := range diffs {
+	for _, diff := range find(t, readme, "(?s)```diff\n\\$ ([^\n]*)\n(.*?)```") {
 		command := exec.Command("bash", "-c", diff[1])
 		command.Dir = "../.."
 		if output, err := command.Output(); err != nil || string(output) != diff[2] {
@@ -41,24 +51,22 @@ func TestReadmeDiffs(t *testing.T) {
 // than a page, and where it waits.
 func TestReadmePrograms(t *testing.T) {
 	t.Parallel()
-	readme := read(t, "../../README.md")
+	text := read(t, readme)
 	programs, err := filepath.Glob("../../*/main.go")
 	if len(programs) != 10 {
 		t.Fatalf("%d programs, %v", len(programs), err)
 	}
 	for _, program := range programs {
 		name := filepath.Base(filepath.Dir(program))
-		if !strings.Contains(readme, "("+name+"/main.go)") {
+		if !strings.Contains(text, "("+name+"/main.go)") {
 			t.Errorf("README.md has no link to %s", name)
 		}
-		if name != "client" && (pictures(readme)[name] == "" || places(readme)[name] == "") {
+		if name != "client" && (pictures(text)[name] == "" || places(text)[name] == "") {
 			t.Errorf("README.md has no picture of %s, or does not say where it waits", name)
 		}
 	}
-	for _, line := range regexp.MustCompile(`(?m)^(?:[A-F]  [.A-F|-]+|srv_\S+ +\d .*)$`).FindAllString(readme, -1) {
-		if len(line) > 80 {
-			t.Errorf("%d columns: %s", len(line), line)
-		}
+	if wide := regexp.MustCompile(`(?m)^([A-F]  [.A-F|-]|srv_).{77,}$`).FindString(text); wide != "" {
+		t.Errorf("more than 80 columns: %s", wide)
 	}
 }
 
@@ -66,11 +74,7 @@ func TestReadmePrograms(t *testing.T) {
 func TestReadmeCode(t *testing.T) {
 	t.Parallel()
 	code := read(t, "../../srv_async/main.go") + read(t, "../blocking.go")
-	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "../../README.md"), -1)
-	if len(blocks) == 0 {
-		t.Fatal("README.md has no Go")
-	}
-	for _, block := range blocks {
+	for _, block := range find(t, readme, "(?s)```go\n(.*?)```") {
 		if !strings.Contains(code, block[1]) {
 			t.Errorf("the files do not have\n%s", block[1])
 		}
@@ -80,20 +84,13 @@ func TestReadmeCode(t *testing.T) {
 // The links of each README lead to files and headings.
 func TestReadmeLinks(t *testing.T) {
 	t.Parallel()
-	for _, file := range []string{"../../README.md", "../tools/inetd/README.md", "README.md"} {
-		for _, link := range regexp.MustCompile(`\]\(([^)\[]+)\)`).FindAllStringSubmatch(read(t, file), -1) {
-			path, anchor, _ := strings.Cut(link[1], "#")
-			if strings.HasPrefix(path, "https://") {
-				continue
-			}
-			target := filepath.Join(filepath.Dir(file), path)
-			if path == "" {
-				target = file
-			}
-			if _, err := os.Stat(target); err != nil {
+	for _, file := range []string{readme, "../tools/inetd/README.md", "README.md"} {
+		for _, link := range regexp.MustCompile(`\]\(([^():#]*)#?([^():]*)\)`).FindAllStringSubmatch(read(t, file), -1) { // no https:
+			path, heading := filepath.Join(filepath.Dir(file), cmp.Or(link[1], filepath.Base(file))), link[2]
+			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s: %v", file, err)
-			} else if anchor != "" && !strings.Contains(strings.ReplaceAll(strings.ToLower(read(t, target)), " ", "-"), "\n##-"+anchor+"\n") {
-				t.Errorf("%s: %s has no heading for #%s", file, target, anchor)
+			} else if heading != "" && !strings.Contains(strings.ReplaceAll(strings.ToLower(read(t, path)), " ", "-"), "\n##-"+heading+"\n") {
+				t.Errorf("%s: %s has no heading for #%s", file, path, heading)
 			}
 		}
 	}
@@ -103,24 +100,18 @@ func TestReadmeLinks(t *testing.T) {
 // command, and judges the originals by rules that there are.
 func TestReadmeFailure(t *testing.T) {
 	t.Parallel()
-	command := testAgain("^TestAny$/^Framing$", faultVariable+"=takes a read for a question", "-server", anotherLanguage(t))
-	output, _ := command.CombinedOutput()
+	output, _ := testAgain("^TestAny$/^Framing$", faultVariable+"=takes a read for a question", "-server", anotherLanguage(t)).CombinedOutput()
 	plain := func(text string) string {
 		text = regexp.MustCompile(`-server '.*`).ReplaceAllString(text, "-server 'COMMAND'")
 		return regexp.MustCompile(`\d+`).ReplaceAllString(text, "0")
 	}
-	readme := read(t, "README.md")
 	_, failure, _ := strings.Cut(string(output), "    --- FAIL: ")
 	failure, _, _ = strings.Cut(failure, "\nFAIL")
-	if failure == "" || !strings.Contains(plain(readme), plain(failure)) {
+	if failure == "" || !strings.Contains(plain(read(t, "README.md")), plain(failure)) {
 		t.Errorf("README.md does not have this failure:\n%s", failure)
 	}
-	for _, row := range regexp.MustCompile(`(?m)^\| ([A-Z]\w+) \|`).FindAllStringSubmatch(readme, -1) {
-		found := false
-		for _, rule := range rules {
-			found = found || rule.name == row[1]
-		}
-		if !found {
+	for _, row := range find(t, "README.md", `(?m)^\| ([A-Z]\w+) \|`) {
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.name == row[1] }) {
 			t.Errorf("README.md tells of a rule %s, which there is not", row[1])
 		}
 	}

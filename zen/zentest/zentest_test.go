@@ -1,15 +1,12 @@
 package zentest
 
 import (
-	"bufio"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +17,7 @@ var (
 	anyAtOnce = flag.Int("at-once", 0, "how many clients that server serves at once; 0 is any number")
 )
 
-func TestMain(m *testing.M) { Main(m, testServer) }
+func TestMain(m *testing.M) { Main(m, chosen().run) }
 
 // TestAny holds the server of the flag -server to the rules. Without the flag it
 // holds a server without a fault to them, started as one in another language is.
@@ -29,9 +26,12 @@ func TestAny(t *testing.T) {
 	if line == "" {
 		line = anotherLanguage(t)
 	}
-	command, err := words(line)
-	if err != nil {
-		t.Fatal(err)
+	if !strings.Contains(line, "{port}") {
+		t.Fatal("-server: the command needs {port}, and {host} if the server can have one; the suite replaces them")
+	}
+	command := []string{"sh", "-c", "exec " + line}
+	if runtime.GOOS == "windows" {
+		command = strings.Fields(line)
 	}
 	Test(t, Server{AtOnce: *anyAtOnce, Command: command})
 }
@@ -43,47 +43,6 @@ func anotherLanguage(t *testing.T) string {
 		t.Skip("SKIPPED on Windows: the test needs env")
 	}
 	return "env " + programVariable + "=1 '" + Program().Path + "' -p {port} {host}"
-}
-
-// words splits a command at its spaces. A word in quotes may have spaces.
-func words(command string) (words []string, err error) {
-	quote, word, started := rune(0), "", false
-	for _, r := range command + " " {
-		switch {
-		case r == quote:
-			quote = 0
-		case quote == 0 && (r == '"' || r == '\''):
-			quote, started = r, true
-		case quote == 0 && r == ' ':
-			if started {
-				words = append(words, word)
-			}
-			word, started = "", false
-		default:
-			word, started = word+string(r), true
-		}
-	}
-	switch {
-	case quote != 0:
-		return nil, errors.New("-server: a quote is not closed")
-	case !strings.Contains(command, "{port}"):
-		return nil, errors.New("-server: the command needs {port}, and {host} if the server can have one; the suite replaces them")
-	}
-	return words, nil
-}
-
-func TestWords(t *testing.T) {
-	t.Parallel()
-	for command, want := range map[string][]string{
-		"a -p {port}":                     {"a", "-p", "{port}"},
-		` "my server.py"  '' {port}'"' x`: {"my server.py", "", `{port}"`, "x"},
-		"a b":                             nil,
-		"'a {port}":                       nil,
-	} {
-		if got, err := words(command); !slices.Equal(got, want) || (err == nil) != (want != nil) {
-			t.Errorf("words(%q) = %q, %v; want %q", command, got, err, want)
-		}
-	}
 }
 
 // faultVariable is the environment variable that says which server of faults_test.go
@@ -98,15 +57,12 @@ func testAgain(tests string, environment string, flags ...string) *exec.Cmd {
 	return command
 }
 
-// TestFault holds one server to the rules. TestFaults runs it.
-func TestFault(t *testing.T) {
-	if name := os.Getenv(faultVariable); name != "" {
-		Test(t, faults[slices.IndexFunc(faults, func(f fault) bool { return f.name == name })].server)
-	}
-}
-
 // The suite notices each fault, and says what is wrong. It accuses no right server.
 func TestFaults(t *testing.T) {
+	if os.Getenv(faultVariable) != "" {
+		Test(t, chosen().Server)
+		return
+	}
 	bitten := map[string]bool{"WhoWaits": true, "WhereItWaits": true} // these compare with README.md
 	for _, fault := range faults {
 		bitten[fault.rule] = true
@@ -118,7 +74,7 @@ func TestFaults(t *testing.T) {
 			var output []byte
 			for _, patience := range []string{"4s", "1m"} { // a busy machine needs more
 				var err error
-				command := testAgain("^TestFault$/^"+fault.rule+"$", faultVariable+"="+fault.name, "-patience", patience)
+				command := testAgain("^TestFaults$/^"+fault.rule+"$", faultVariable+"="+fault.name, "-patience", patience)
 				output, err = command.CombinedOutput()
 				if regexp.MustCompile(fault.says).Match(output) && (err == nil) == (fault.says == "") {
 					t.Logf("%s", output)
@@ -154,8 +110,8 @@ func TestKilled(t *testing.T) {
 	defer command.Wait()
 	defer command.Process.Kill()
 	s := &service{patience: time.Minute}
-	for lines := bufio.NewScanner(output); s.address == "" && lines.Scan(); {
-		_, s.address, _ = strings.Cut(lines.Text(), "address: ")
+	if _, err := fmt.Fscanf(output, "address: %s", &s.address); err != nil {
+		t.Fatal(err)
 	}
 	c := s.connect(t)
 	c.ask()
