@@ -8,24 +8,15 @@ import (
 	"time"
 )
 
-// Benchmark measures the server, not its clients, which only Linux tells:
-//
-//   - Questions: 16 clients ask, wait for the answer, and ask again. µs/question is
-//     the server's processor time.
-//   - Silent: 2,000 clients connect, send half a question, complete it, ask 4,096 more
-//     at once, and fall silent. B/new, B/half and B/burst are the bytes of memory
-//     for each client after these steps.
-//   - Flood: 16 clients flood the server. ms/answer is how long another waits for an
-//     answer (the median), and processors how many the server uses.
-//
-// A part is left out if the server serves fewer clients at once; a server that starts
-// a process for each gets 12 in place of more.
+// Benchmark measures the server, not its clients. Only Linux tells what a server uses.
+// README.md says what the figures mean. A server that starts a process for each client
+// gets 12 at most.
 func Benchmark(b *testing.B, server Server) {
 	if !hasProc() {
 		b.Skip("SKIPPED: only Linux tells in /proc what a server uses")
 	}
 	if server.AtOnce > 0 {
-		b.Skip("this server serves fewer than 16 clients at once")
+		b.Skip("SKIPPED: this server serves a limited number of clients at once")
 	}
 	b.Run("Questions", func(b *testing.B) { questions(b, start(b, server, options{})) })
 	b.Run("Silent", func(b *testing.B) {
@@ -61,6 +52,7 @@ func questions(b *testing.B, s *service) {
 				io.WriteString(c.TCPConn, question)
 				if _, err := io.ReadFull(c.TCPConn, got); err != nil {
 					b.Error(err)
+					break
 				}
 			}
 			done <- true
@@ -74,7 +66,6 @@ func questions(b *testing.B, s *service) {
 }
 
 func silent(b *testing.B, s *service) {
-	defer s.stop(b)
 	before := s.memory()
 	var clients []*client
 	for range s.server.some(2000) {
@@ -88,7 +79,7 @@ func silent(b *testing.B, s *service) {
 			io.WriteString(c, step.sends)
 			io.ReadFull(c, make([]byte, len(unknown)*strings.Count(step.sends, "?")))
 		}
-		s.rests(b)
+		s.rests()
 		b.ReportMetric(float64(s.memory()-before)/float64(len(clients)), step.unit)
 	}
 	for _, c := range clients {
@@ -99,13 +90,7 @@ func silent(b *testing.B, s *service) {
 func floods(b *testing.B, s *service) {
 	polite := s.connectMany(b, 1)[0]
 	for _, c := range s.connectMany(b, 16) {
-		go func() {
-			for {
-				if _, err := io.WriteString(c.TCPConn, floodQuestions); err != nil {
-					return
-				}
-			}
-		}()
+		go c.flood()
 		go io.Copy(io.Discard, c.TCPConn)
 	}
 	time.Sleep(time.Second) // until the flood has begun

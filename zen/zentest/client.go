@@ -1,11 +1,13 @@
 package zentest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,9 +26,15 @@ type client struct {
 }
 
 // connect returns a new client, which leaves at the end of the test.
-func (s *service) connect(t testing.TB) *client {
+func (s *service) connect(t testing.TB) *client { t.Helper(); return s.connectWith(t, net.Dialer{}) }
+
+// slow makes a client with a small window and small segments. So a server soon waits to
+// send, and its writes are partial.
+var slow = net.Dialer{Control: smallWindow}
+
+func (s *service) connectWith(t testing.TB, dialer net.Dialer) *client {
 	t.Helper()
-	c, err := s.tryToConnect(t, net.Dialer{})
+	c, err := s.tryToConnect(t, dialer)
 	if err != nil {
 		t.Fatalf("A client cannot connect: %v.\nEither the server has stopped listening, or its queue for clients that it has not accepted yet is too short (the argument of listen).", err)
 	}
@@ -34,7 +42,7 @@ func (s *service) connect(t testing.TB) *client {
 }
 
 func (s *service) tryToConnect(t testing.TB, dialer net.Dialer) (*client, error) {
-	dialer.Timeout = s.patience
+	dialer.Timeout = cmp.Or(dialer.Timeout, s.patience)
 	dialer.SetMultipathTCP(false) // GODEBUG may turn it on, and it is slow
 	conn, err := dialer.Dial("tcp", s.address)
 	if err != nil {
@@ -127,7 +135,7 @@ func (c *client) expectLast(want string) {
 // hung up.
 func (c *client) expectNothing() {
 	c.t.Helper()
-	c.service.rests(c.t)
+	c.service.rests()
 	c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	got := make([]byte, 100)
 	n, err := c.TCPConn.Read(got)
@@ -149,12 +157,10 @@ func (c *client) expectHangUp() {
 // ask sends a question, and reads the answer.
 func (c *client) ask() {
 	c.t.Helper()
+	steps := c.steps // gets one step in place of two, once however often the client asks
 	c.send(question)
 	c.expect(answer)
-	asked := fmt.Sprintf("asked %q and got the answer", question)
-	if c.steps = c.steps[:len(c.steps)-2]; len(c.steps) == 0 || c.steps[len(c.steps)-1] != asked {
-		c.did("%s", asked)
-	}
+	c.steps = slices.Compact(append(steps, fmt.Sprintf("asked %q and got the answer", question)))
 }
 
 // burst asks many questions, and reads the answers meanwhile: they may be larger than

@@ -107,7 +107,7 @@ func (s *service) exchange(t testing.TB, stream string, cut func() int) {
 var longestQuestion = rule{
 	name:    "LongestQuestion",
 	promise: "A question of 4096 bytes is answered. After a longer one the server hangs up.",
-	mend:    "when 4097 bytes have come without a '?', send no answer, and close the connection. Count the bytes of a question, not its letters, and not those of one read.",
+	mend:    "4096 bytes with the '?' are allowed. When 4097 have come without a '?', send no answer, and close the connection. Count the bytes of a question, not its letters, and not those of one read.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
 		for length := zen.MaxQuestion - 1; length <= zen.MaxQuestion+1; length++ {
@@ -169,39 +169,30 @@ var halfClose = rule{
 var ownAnswers = rule{
 	name:    "OwnAnswers",
 	promise: "Each client gets its own answers, whoever has just left and whichever listener accepts it.",
-	mend:    "what is kept for a connection must go when the connection is closed: the system gives the same descriptor to the next one.",
+	mend:    "two connections must not share a buffer for answers that are not sent yet. What is kept for a connection must go when it is closed: the system gives the same descriptor to the next one.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
-		questions := []string{"Beautiful is better than?", "Explicit is better than?", "Simple is better than?"}
 		for range 8 {
 			var clients []*client
-			for i := range server.some(16) {
-				if i%2 == 0 { // leave something that the next client must not get
-					c := s.connect(t)
-					c.tryToSend(strings.Repeat("?", 1000) + "Beau")
-					c.reset()
-				}
+			for range server.some(16) {
+				before := s.connect(t) // leaves something that the next client must not get
+				before.tryToSend(strings.Repeat("?", 1000) + "Beau")
+				before.reset()
 				c := s.connect(t)
 				c.name = "One of up to 16 clients that ask at the same time, and come after some that left,"
 				clients = append(clients, c)
 			}
 			for n := range 10 {
-				ask := func(i int) (first, second, answer string) {
-					question := questions[(i+n)%3]
-					half := (i + n) % len(question)
-					return question[:half], question[half:], zen.Aphorisms[question]
+				question := func(i int) string { return odd[(i+n)%3] }
+				half := func(i int) int { return (i + n) % len(question(i)) }
+				for i, c := range clients {
+					c.send(question(i)[:half(i)])
 				}
 				for i, c := range clients {
-					first, _, _ := ask(i)
-					c.send(first)
+					c.send(question(i)[half(i):])
 				}
 				for i, c := range clients {
-					_, second, _ := ask(i)
-					c.send(second)
-				}
-				for i, c := range clients {
-					_, _, answer := ask(i)
-					c.expect(answer)
+					c.expect(model(question(i)))
 				}
 			}
 			for _, c := range clients {
@@ -211,8 +202,8 @@ var ownAnswers = rule{
 	},
 }
 
-// long is how long a client is silent, or a server out of descriptors, before the
-// suite believes that this does not end the one or the other.
+// long is how long a client stays silent, or a server is out of descriptors, before the
+// suite concludes that neither gives up.
 const long = 6 * time.Second
 
 var silence = rule{

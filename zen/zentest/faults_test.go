@@ -32,13 +32,13 @@ var faults = []fault{
 	{"AtOnce", "serves any number", `one more connected.*\n.*expected nothing yet and got "Complex\."`, program{Server: Server{AtOnce: 4}}},
 	{"AtOnce", "serves one client", `Client number 2 of 4 .*\n.*then nothing happened(.*\n)*.*The other rules were not tried`,
 		program{Server: Server{AtOnce: 4}, accepted: atMost(1)}},
-	{"AtOnce", "serves 128 clients", `Client number 129 of 300 `, program{accepted: atMost(128)}},
+	{"AtOnce", "serves 128 clients", `Client number 129 of `, program{accepted: atMost(128)}},
 	{"AtOnce", "does not start", `does not start(.*\n)*.*No such module`, program{begin: func() { log.Fatal("No such module") }}},
 
 	{"HalfClose", "loses answers at a half-close", `closed its side\.\n.*expected "Complex\." and got ""`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
 			answers = bytes.Clone(answers)
-			time.AfterFunc(time.Millisecond, func() { conn.Write(answers) }) // perhaps after the end
+			time.AfterFunc(10*time.Millisecond, func() { conn.Write(answers) }) // perhaps after the end
 			return len(answers), nil
 		}}},
 	{"HalfClose", "never closes its side", `then nothing happened .*-patience`, program{hangUp: after("EOF", keep)}},
@@ -56,7 +56,7 @@ var faults = []fault{
 		}}},
 	{"Framing", "is slow", "", program{received: func(data []byte) []byte { time.Sleep(time.Millisecond); return data }}},
 	{"LongestQuestion", "has no limit", `4097 bytes .*\n.*expected the end and got "Error`, program{received: replace("x", "")}},
-	{"LongestQuestion", "has a smaller limit", `4096 bytes.*\n.*and got "", then the end`, program{received: replace(tooLong[2:], tooLong)}},
+	{"LongestQuestion", "has a smaller limit", `4096 bytes.*\n.*and got "", then the end`, program{received: replace(tooLong[2:], tooLong)}}, // 4095 x become too many
 	{"LongestQuestion", "counts letters", `4097 bytes \("美".*\n.*expected the end and got "Error`, program{received: replace("美", "x")}},
 	{"OwnAnswers", "mixes the clients", `One of up to 16 clients`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
@@ -78,7 +78,7 @@ var faults = []fault{
 	{"NeverReads", "queues all answers", `should stop reading, and keeps \d+ MiB`, program{accepted: queue(1 << 20)}},
 	{"NeverReads", "queues 48 MB", `should stop reading, and keeps \d+ MiB`, program{accepted: queue(14_000)}},
 	{"NeverReads", "reads and writes at the same time", "", program{accepted: queue(4)}},
-	{"NeverReads", "loses the rest of a write", `bytes of (right )?answers`, program{
+	{"NeverReads", "loses the rest of a write", `are right|bytes of answers`, program{
 		send: func(conn *net.TCPConn, answers []byte) (n int, err error) {
 			for n == 0 && (err == nil || os.IsTimeout(err)) {
 				conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
@@ -117,19 +117,25 @@ var faults = []fault{
 	{"NoLeak", "leaks a descriptor when a write fails", `\d+ descriptors`, program{hangUp: after("write", keep)}},
 	{"NoLeak", "leaks threads", `has \d+ threads`, program{
 		hangUp: func(conn *net.TCPConn, _ error) { conn.Close(); runtime.LockOSThread(); select {} }}},
-	{"NoLeak", "leaks processes", `has \d+ process`, program{hangUp: func(conn *net.TCPConn, _ error) { conn.Close(); exec.Command("true").Start() }}},
-	{"Memory", "keeps memory after a burst", `The same 50 clients .* grew`, program{
+	{"NoLeak", "leaks processes", `has \d+ process`, program{
+		hangUp: func(conn *net.TCPConn, _ error) {
+			conn.Close()
+			command := exec.Command("true")
+			command.Start()
+			command.Process.Release() // it remains as a zombie
+		}}},
+	{"Memory", "keeps memory after a burst", `The same \d+ clients .* grew`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
 			kept <- bytes.Clone(answers)
 			return conn.Write(answers)
 		}}},
-	{"Memory", "touches memory for each client", `Each time another 50 clients .* grew`, program{
+	{"Memory", "touches memory for each client", `Each time another \d+ clients .* grew`, program{
 		accepted: func(conn *net.TCPConn) { kept <- bytes.Repeat([]byte("x"), 1<<20); program{}.converse(conn) }}},
 	{"Descriptors", "dies without descriptors", `has ended: exit status 1`, program{failed: func() { os.Exit(1) }}},
 	{"Descriptors", "dies later without descriptors", `has ended: exit status 1`, program{
 		failed: func() { time.AfterFunc(5*time.Second, func() { os.Exit(1) }); time.Sleep(time.Second) }}},
 	{"Descriptors", "is deaf after a shortage", `nothing happened`, program{failed: func() { select {} }}},
-	{"Descriptors", "spins in a shortage", `it spins`, program{failed: func() {}}},
+	{"Descriptors", "spins in a shortage", `it spins`, program{failed: func() { log.SetOutput(io.Discard) }}},
 	{"Descriptors", "drops a client in a shortage", `One of 90 clients .*\n.*(the end|reset)`, program{
 		accepted: func(conn *net.TCPConn) { other.Store(conn); program{}.converse(conn) },
 		failed:   func() { other.Load().Close(); time.Sleep(time.Second) }}},
@@ -157,6 +163,17 @@ var faults = []fault{
 			return data
 		}}},
 	{"PermanentError", "retries for ever", `should end with status 1, then nothing`, program{failed: func() { time.Sleep(time.Second) }}},
+	{"StandardInput", "does not say what is wrong", `With a .* should end with .* and ended with`, program{
+		Server: Server{Inetd: "nowait"}, begin: func() { os.Exit(1) }}},
+	{"Idle", "is impatient", `should wait for 8s, and has waited for`, program{Server: Server{AtOnce: 1, Inetd: "wait"},
+		begin: func() {
+			zen.RedirectOutput()
+			listener := zen.StdinListener()
+			listener.Timeout = time.Second
+			zen.AcceptConnectionsForever(listener)
+			log.Print("Waited 8 seconds with no further connections; shutting down")
+			os.Exit(0)
+		}}},
 	{"NothingButAnswers", "logs to its client", `got "Hello`, program{Server: Server{Inetd: "nowait"}, begin: func() { fmt.Print("Hello") }}},
 	{"NothingButAnswers", "follows links", `writes "overwritten" to another file`, program{Server: Server{Inetd: "nowait"},
 		begin: func() {

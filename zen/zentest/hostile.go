@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -16,18 +15,25 @@ import (
 var hangUp = rule{
 	name:    "HangUp",
 	promise: "When the server hangs up on a client that is still sending, the client gets the answers sent before. The server listens to it for about a second more.",
-	mend:    "to close a connection at which more arrives is to reset it, and the answers on their way are lost. Linger: shut down the writing side, read and discard for up to a second, then close.",
+	mend:    "to close a connection at which more arrives is to reset it, and the answers on their way are lost. Linger: shut down the writing side, read and discard for up to a second in all, then close.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
-		for range 5 {
-			tryAgain(t, func(time.Duration) (string, bool) { return s.readLate(t) })
+		for right, tries := 0, 0; right < 5; tries++ {
+			switch problem, late := s.readLate(t); {
+			case problem == "":
+				right++
+			case !late:
+				t.Fatal(problem)
+			case tries == 30:
+				t.Skipf("SKIPPED: this machine is too busy to read within the second for which a server lingers. %s", problem)
+			}
 		}
-		tryAgain(t, func(time.Duration) (string, bool) { return s.sendOn(t) })
-		s.serveOne(t) // the client before has not closed yet
 		c := s.connect(t)
 		c.tryToSend(tooLong)
 		c.expectHangUp()
-		for hungUp := time.Now(); c.tryToSend("y") == nil; time.Sleep(10 * time.Millisecond) {
+		hungUp := time.Now()
+		s.serveOne(t) // while the server waits for c to close, or after that
+		for ; c.tryToSend("y") == nil; time.Sleep(10 * time.Millisecond) {
 			if passed := time.Since(hungUp); passed > max(long, s.patience) {
 				c.fatalf("The server has hung up, and still takes what the client sends after %v.", passed)
 			}
@@ -37,29 +43,10 @@ var hangUp = rule{
 
 var tooLong = strings.Repeat("x", zen.MaxQuestion+1)
 
-// tryAgain fails with the problem that try returns. If the suite was late, which it is
-// on a busy machine, tryAgain tries again with a longer step.
-func tryAgain(t testing.TB, try func(step time.Duration) (problem string, late bool)) {
-	t.Helper()
-	for step := 100 * time.Millisecond; ; step *= 2 {
-		switch problem, late := try(step); {
-		case problem == "":
-			return
-		case !late || step > 3*time.Second:
-			t.Fatal(problem)
-		}
-	}
-}
-
-// A server lingers for a second. If the suite has taken more than a half of that, it
-// was late; if it has waited for as long as it waits, that is the server's fault.
-func (s *service) late(began time.Time) bool {
-	passed := time.Since(began)
-	return passed > time.Second/2 && passed < s.patience
-}
-
-// readLate returns what goes wrong for a client that reads its answers when the
-// server has hung up.
+// readLate returns what goes wrong for a client that sends on when the server has hung
+// up, and then reads its answers. A server lingers for a second. If all takes more than a
+// half of that, the suite was late, as it is on a busy machine. If it takes all of
+// s.patience, that is the server's fault.
 func (s *service) readLate(t testing.TB) (problem string, late bool) {
 	const asked = 2000 // 48 KB of answers fit into the buffers, but of the smallest systems
 	began := time.Now()
@@ -69,32 +56,19 @@ func (s *service) readLate(t testing.TB) (problem string, late bool) {
 	if err := c.tryToSend(strings.Repeat("?", asked) + tooLong + tooLong); os.IsTimeout(err) {
 		t.Skipf("SKIPPED: the answers to %d questions do not fit into the buffers of this system", asked)
 	}
-	s.restsWithin(t, time.Second/2)
-	for range 3 {
+	s.restsWithin(time.Second / 4)
+	for range 3 { // a server that has closed replies to the first with a reset
 		c.tryToSend("y")
 	}
 	c.SetReadBuffer(256 << 10)
 	c.steps = []string{"asked 2000 questions at once, sent 8 KB of one that is too long, waited, sent more, and then read its answers"}
-	if problem := c.tryToExpect(strings.Repeat(unknown, asked)); problem != "" {
-		return c.story(problem), s.late(began)
+	if problem = c.tryToExpect(strings.Repeat(unknown, asked)); problem != "" {
+		problem = c.story(problem)
+	} else if err := c.tryToSend("y"); err != nil {
+		problem = c.story("The server has not waited until the client closed, or for a second" + c.then(err) + ".")
 	}
-	return "", false
-}
-
-// sendOn returns what goes wrong for a client that sends on when the server has hung
-// up.
-func (s *service) sendOn(t testing.TB) (problem string, late bool) {
-	began := time.Now()
-	c := s.connect(t)
-	c.tryToSend(tooLong)
-	c.expectLast("")
-	for range 3 { // the server's reply to one may be a reset
-		if err := c.tryToSend("y"); err != nil {
-			return c.story("The server has not waited until the client closed, or for a second" + c.then(err) + "."), s.late(began)
-		}
-		s.restsWithin(t, time.Second/4)
-	}
-	return "", false
+	passed := time.Since(began)
+	return problem, passed > time.Second/2 && passed < s.patience
 }
 
 var resets = rule{
@@ -105,7 +79,7 @@ var resets = rule{
 		s := start(t, server, options{})
 		for range 3 {
 			for _, leave := range ways {
-				c := s.connect(t)
+				c := s.connectWith(t, slow)
 				leave.reach(c)
 				c.reset()
 				next := s.connect(t)
@@ -124,10 +98,10 @@ var ways = []struct {
 }{
 	{"at once", func(*client) {}},
 	{"in the middle of a question", func(c *client) { c.send("Simple is") }},
-	{"after an answer", func(c *client) { c.ask() }},
+	{"after an answer", (*client).ask},
 	{"after an answer, in the middle of a question", func(c *client) { c.ask(); c.send("Simple is") }},
 	{"with answers unread", func(c *client) { c.ask(); c.send(strings.Repeat(question, 1000)) }},
-	{"while the server waits to send", (*client).press},
+	{"while the server waits to send", func(c *client) { (&flooder{client: c}).tryToFill() }},
 	{"half-closed", func(c *client) { c.send(question); c.closeSide() }},
 	{"after too long a question", func(c *client) { c.tryToSend(tooLong) }},
 }
@@ -146,12 +120,6 @@ var (
 	floodAnswers = model(floodQuestions)
 )
 
-// answersTo returns the length of the answers to so many bytes of them.
-func answersTo(asked int) int {
-	whole, part := asked/len(floodQuestions), asked%len(floodQuestions)
-	return whole*len(floodAnswers) + len(model(floodQuestions[:part]))
-}
-
 // A flooder asks, and reads none or some of the answers.
 type flooder struct {
 	*client
@@ -159,22 +127,9 @@ type flooder struct {
 	read  int // bytes of answers
 }
 
-// press is a client that floods, until the server waits to send: the system takes
-// nothing, also after a while. Eight tries are enough for a server that never waits.
-func (c *client) press() {
-	f := &flooder{client: c}
-	for range 8 {
-		before := f.asked
-		if f.press(); f.asked == before {
-			return
-		}
-		c.service.restsWithin(c.t, time.Second/5)
-	}
-}
-
-// press asks until the system takes no more for a moment, or 4 MB more. It reports
-// whether the system took nothing.
-func (f *flooder) press() (stuck bool) {
+// push asks until there is no room for 20 ms, or 4 MB are sent. It reports whether there
+// was no room.
+func (f *flooder) push() (stuck bool) {
 	f.t.Helper()
 	f.SetReadBuffer(4 << 10)
 	f.SetWriteBuffer(16 << 10)
@@ -192,6 +147,12 @@ func (f *flooder) press() (stuck bool) {
 	return false
 }
 
+// answered returns the length of the answers to so many bytes of questions.
+func answered(asked int) int {
+	whole, part := asked/len(floodQuestions), asked%len(floodQuestions)
+	return whole*len(floodAnswers) + len(model(floodQuestions[:part]))
+}
+
 // fill asks until the server has stopped reading.
 func (f *flooder) fill() {
 	f.t.Helper()
@@ -200,27 +161,27 @@ func (f *flooder) fill() {
 	}
 }
 
-// tryToFill asks until the server has stopped reading. It returns what is wrong if the
-// server keeps more answers than a read's.
+// tryToFill asks until the server has stopped reading: it rests, and has not read all that
+// has reached it. It returns what is wrong if the server keeps more answers than those to
+// a read.
 func (f *flooder) tryToFill() (problem string) {
 	f.t.Helper()
-	for progress := time.Now(); ; {
-		stuck := f.press()
-		now, known := f.queues()
-		// What the server has taken, and neither sent nor thrown away.
-		keeps := answersTo(max(0, f.asked-now.clientSent-now.serverUnread)) - f.read - now.serverSent - now.clientUnread
-		if limit := 8 << 20; known && keeps > limit || !known && keeps > 24*limit {
+	for taken, progress := 0, time.Now(); ; { // bytes that the server has taken, and when it took the last
+		stuck := f.push()
+		rests := stuck && f.service.restsWithin(time.Second)
+		q, known := f.queues()
+		if n := max(0, f.asked-q.clientSent-q.serverUnread); n != taken {
+			taken, progress = n, time.Now()
+		}
+		keeps := answered(taken) - f.read - q.serverSent - q.clientUnread
+		limit := 8 << 20
+		if !known {
+			limit = 192 << 20 // what is in queues of the system counts too
+		}
+		if keeps > limit {
 			return fmt.Sprintf("It asked %d KB of questions and read %d KB of answers. The server should stop reading, and keeps %d MiB of answers, or their questions.", f.asked>>10, f.read>>10, keeps>>20)
 		}
-		if !stuck {
-			progress = time.Now()
-			continue
-		}
-		// TCP, or a busy server, may pause.
-		rests := f.service.restsWithin(f.t, time.Second)
-		later, _ := f.queues()
-		full := rests && later == now && (now.serverUnread > 0 || !known)
-		if full {
+		if rests && (q.serverUnread > 0 || !known) {
 			return ""
 		}
 		if time.Since(progress) > f.service.patience {
@@ -230,34 +191,18 @@ func (f *flooder) tryToFill() (problem string) {
 	}
 }
 
-// drain reads so many bytes of answers, or to the end if it is negative.
+// drain reads so many bytes of answers.
 func (f *flooder) drain(bytes int) {
 	f.t.Helper()
-	data := make([]byte, 64<<10)
-	twice := floodAnswers + floodAnswers
-	for end := f.read + bytes; bytes < 0 || f.read < end; {
-		from := f.read % len(floodAnswers)
-		room := min(len(data), len(floodAnswers))
-		if bytes >= 0 {
-			room = min(room, end-f.read)
-		}
-		n, err := f.Read(data[:room])
-		if want := twice[from : from+n]; string(data[:n]) != want {
-			f.fatalf("After %d bytes of right answers: %s. A write may take a part of the data only: keep exactly the rest.", f.read, difference(want, string(data[:n])))
-		}
-		f.read += n
-		if want := answersTo(f.asked); err == io.EOF && bytes < 0 && f.read == want {
-			return
-		} else if err != nil {
-			f.fatalf("It expected %d bytes of answers, then the end, and got %d bytes%s.", want, f.read, f.then(err))
-		}
-	}
+	from := f.read % len(floodAnswers)
+	f.expect(strings.Repeat(floodAnswers, 1+(from+bytes)/len(floodAnswers))[from : from+bytes])
+	f.read += bytes
 }
 
 var neverReads = rule{
 	name:    "NeverReads",
 	promise: "The server stops reading from a client that does not read its answers. If the client reads slowly, it gets every answer.",
-	mend:    "read nothing more from a client until its answers are sent. A write that blocks does that; an event loop waits for room to write, and not for data. Do not queue answers without a limit, and keep the rest when a write takes a part of the data only.",
+	mend:    "read nothing more from a client until its answers are sent. A write that blocks does that; an event loop waits for room to write, and not for data. Do not queue answers without a limit. A write may take a part of the data only: keep exactly the rest.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
 		var other *client
@@ -265,12 +210,7 @@ var neverReads = rule{
 			other = s.connect(t)
 			other.ask()
 		}
-		// With a small window and small segments the server's writes are partial.
-		c, err := s.tryToConnect(t, net.Dialer{Control: smallWindow})
-		if err != nil {
-			t.Fatal(err)
-		}
-		f := &flooder{client: c}
+		f := &flooder{client: s.connectWith(t, slow)}
 		f.fill()
 		f.did("asked until the server read no more")
 		if other != nil {
@@ -279,8 +219,7 @@ var neverReads = rule{
 				other.ask()
 			}
 			// Many answers to the other client must not overwrite those that wait.
-			burst := strings.Repeat("?Beautiful is better than?", 1000)
-			other.burst(burst)
+			other.burst(strings.Repeat("?Beautiful is better than?", 1000))
 		}
 		for range 10 {
 			f.drain(30 << 10)
@@ -288,7 +227,8 @@ var neverReads = rule{
 		}
 		f.closeSide()
 		f.SetReadBuffer(256 << 10)
-		f.drain(-1)
+		f.drain(answered(f.asked) - f.read)
+		f.expectLast("")
 		f.Close()
 		s.serveOne(t)
 	},
@@ -304,14 +244,7 @@ var flood = rule{
 		f, other := &flooder{client: s.connect(t)}, s.connect(t)
 		f.name = "A client that asks and reads without a pause"
 		other.name = "Beside one that floods the server, a client"
-		go func() {
-			for {
-				n, err := io.WriteString(f.TCPConn, floodQuestions)
-				if err != nil || n == 0 {
-					return
-				}
-			}
-		}()
+		go f.flood()
 		for range 25 {
 			f.drain(100_000)
 			other.ask()
@@ -319,4 +252,12 @@ var flood = rule{
 		f.Close()
 		other.ask()
 	},
+}
+
+// flood asks until the connection ends.
+func (c *client) flood() {
+	c.SetWriteDeadline(time.Time{})
+	for err := error(nil); err == nil; {
+		_, err = io.WriteString(c.TCPConn, floodQuestions)
+	}
 }

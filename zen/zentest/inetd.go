@@ -5,19 +5,19 @@ package zentest
 import (
 	"context"
 	"errors"
-	"io"
 	"log"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
-	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/tools/inetd/superserver"
+	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
 // beInetd starts this binary as the program when a client connects, until the
@@ -46,7 +46,103 @@ func beInetd() {
 	log.Fatal(service.Serve(context.Background()))
 }
 
+// onUnix are the rules for which Unix is needed.
+var onUnix = []rule{whereItWaits, standardInput, nothingButAnswers, idle}
+
+var whereItWaits = rule{
+	name:    "WhereItWaits",
+	promise: "The README's table of stacks is what happens.",
+	mend:    "compare the stacks with those under bin/where in README.md.",
+	applies: Server.ours,
+	check: func(t *testing.T, server Server) {
+		expectAsInReadme(t, places, func(step time.Duration) string {
+			dump, err := stacks.Dump(t.Context(), server.Inetd, step, Program)
+			must(t, err)
+			// Under test main is called by Main.
+			return strings.ReplaceAll(stacks.Picture(dump), "main > TestMain > zentest.Main > main", "main")
+		})
+	},
+}
+
 func inetdStarts(s Server) bool { return s.Inetd != "" }
+
+var standardInput = rule{
+	name:    "StandardInput",
+	promise: "If standard input is not what inetd passes, the program says so in one line.",
+	mend:    "call zen.RedirectOutput, and then zen.StdinConn (nowait) or zen.StdinListener (wait).",
+	applies: inetdStarts,
+	check: func(t *testing.T, server Server) {
+		file := func(socket any) *os.File {
+			file, err := socket.(interface{ File() (*os.File, error) }).File()
+			must(t, err)
+			return file
+		}
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		client, err := net.Dial("tcp", listener.Addr().String())
+		must(t, err)
+		reset, err := listener.Accept()
+		must(t, err)
+		client.(*net.TCPConn).SetLinger(0)
+		client.Close()
+		reset.Read(make([]byte, 1)) // waits until the reset has arrived
+		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		must(t, err)
+		null, err := os.Open(os.DevNull)
+		must(t, err)
+		other, err := syscall.Socket(syscall.AF_ROUTE, syscall.SOCK_RAW, 0)
+		must(t, err)
+
+		const noProtocol = ": expected a TCP socket: file file+net /dev/stdin: protocol not supported"
+		log := func(line string) Result { return Result{Log: "standard input" + line + "\n", Status: 1} }
+		noSocket := Result{Stderr: "standard input is not a socket; inetd starts this program (see inetd.conf)\n", Status: 1}
+		for what, row := range map[string]struct {
+			input        *os.File
+			nowait, wait Result // as the mode of the server is
+		}{
+			"a file":             {null, noSocket, noSocket},
+			"a UDP socket":       {file(udp), log(": expected a TCP socket, got udp"), log(": expected a TCP socket, got udp")},
+			"a routing socket":   {os.NewFile(uintptr(other), ""), log(noProtocol), log(noProtocol)},
+			"a listening socket": {input: file(listener), nowait: log(" is a listening socket; in inetd.conf, change wait to nowait")},
+			"a reset connection": {file(reset), Result{Log: "The client has left before this program started\n"}, log(" is a client's connection; in inetd.conf, change nowait to wait")},
+		} {
+			command, want := Program(), row.nowait
+			if server.Inetd == "wait" {
+				want = row.wait
+			}
+			command.Stdin = row.input
+			if want == (Result{}) {
+				continue // it is right
+			}
+			if got := Run(t, command); got != want {
+				t.Errorf("With %s for standard input the program should end with %#v, and ended with %#v.", what, want, got)
+			}
+		}
+	},
+}
+
+var idle = rule{
+	name:    "Idle",
+	promise: "Under wait, the program exits when no client has come for 8 seconds, and the next client starts it again.",
+	mend:    "set the Timeout of the listener. It counts from the end of the last conversation.",
+	applies: func(s Server) bool { return s.Inetd == "wait" },
+	check: func(t *testing.T, server Server) {
+		const limit = 8 * time.Second
+		s := start(t, server, options{})
+		c := s.connect(t)
+		c.ask()
+		time.Sleep(limit + time.Second)
+		c.ask() // it has not left in the middle of a conversation
+		left := time.Now()
+		c.Close()
+		s.await(t, `^Waited 8 seconds with no further connections; shutting down$`)
+		s.serveOne(t) // it may not have exited yet
+		s.await(t, `^inetd: Ended process \d+: exit status 0$`)
+		if waited := time.Since(left); waited < limit {
+			t.Errorf("The program should wait for %v, and has waited for %v.", limit, waited)
+		}
+	},
+}
 
 var nothingButAnswers = rule{
 	name:    "NothingButAnswers",
@@ -65,28 +161,23 @@ var nothingButAnswers = rule{
 			"a file that is read-only": func(path string) error { return os.WriteFile(path, nil, 0o444) },
 		} {
 			path := t.TempDir() + "/zen.log"
-			if err := plant(path); err != nil {
-				t.Fatal(err)
-			}
+			must(t, plant(path))
 			s := start(t, server, options{environment: []string{"ZEN_LOG=" + path}})
 			for _, data := range []string{"", question, question + "Beau", "\x00\xff?" + question, question + tooLong} {
 				s.exchange(t, data, func() int { return 1 << 30 })
 			}
 			if what == "a pipe" { // that nobody has read until now
 				pipe, err := os.OpenFile(path, os.O_RDWR, 0)
-				if err != nil {
-					t.Fatal(err)
-				}
+				must(t, err)
 				s.serveOne(t)
-				s.rests(t)
+				s.rests()
 				pipe.SetReadDeadline(time.Now().Add(time.Millisecond))
 				if n, err := pipe.Read(make([]byte, 100)); n > 0 || !os.IsTimeout(err) {
 					t.Errorf("It writes %d bytes to a pipe, %v.", n, err)
 				}
 				pipe.Close()
 			}
-			s.rests(t)
-			s.stop(t)
+			s.rests()
 			if victim, err := os.ReadFile(path + ".victim"); err == nil && string(victim) != "precious" {
 				t.Errorf("With %s for a log, it writes %q to another file.", what, victim)
 			}
@@ -100,105 +191,8 @@ var nothingButAnswers = rule{
 		c.ask()
 		deliver(s.command.Process, crash)
 		c.expectHangUp()
-		s.await(t, 1, `^panic: on purpose`)
-		s.await(t, 1, `^inetd: Ended process \d+: exit status 2$`)
+		s.await(t, `^panic: on purpose`)
+		s.await(t, `^inetd: Ended process \d+: exit status 2$`)
 		s.serveOne(t)
 	},
-}
-
-// CheckStandardInput runs the program with each kind of file as its standard input,
-// and compares how it ends. The kinds are "file", "UDP", "netlink", "TCP listener",
-// "TCP connection" and "TCP reset", a connection that the client has reset.
-func CheckStandardInput(t *testing.T, want map[string]Result) {
-	for kind, want := range want {
-		t.Run(kind, func(t *testing.T) {
-			command := Program()
-			command.Stdin = standardInput(t, kind)
-			if got := Run(t, command); got != want {
-				t.Errorf("with %s for standard input the program should end with %+v, and ended with %+v", kind, want, got)
-			}
-		})
-	}
-}
-
-func standardInput(t *testing.T, kind string) (file *os.File) {
-	defer func() { t.Cleanup(func() { file.Close() }) }()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(err)
-	defer listener.Close()
-	client, err := net.Dial("tcp", listener.Addr().String())
-	must(err)
-	t.Cleanup(func() { client.Close() })
-	conn, err := listener.Accept()
-	must(err)
-	defer conn.Close()
-	socket := conn.(interface{ File() (*os.File, error) })
-	switch kind {
-	case "file":
-		file, err = os.Open(os.DevNull)
-		must(err)
-		return file
-	case "netlink": // a family that package net does not know
-		if runtime.GOOS != "linux" {
-			t.Skip("SKIPPED: only Linux has netlink sockets")
-		}
-		fd, err := syscall.Socket(16, syscall.SOCK_RAW, 0)
-		must(err)
-		return os.NewFile(uintptr(fd), kind)
-	case "UDP":
-		packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-		must(err)
-		defer packets.Close()
-		socket = packets.(*net.UDPConn)
-	case "TCP listener":
-		socket = listener.(*net.TCPListener)
-	case "TCP connection":
-		io.WriteString(client, question)
-		client.(*net.TCPConn).CloseWrite()
-	case "TCP reset":
-		client.(*net.TCPConn).SetLinger(0)
-		client.Close()
-		conn.Read(make([]byte, 1)) // waits until it has arrived
-	}
-	file, err = socket.File()
-	must(err)
-	return file
-}
-
-// CheckIdle checks that a server under inetd exits when no client has come for a
-// while, and not in the middle of a conversation, and that the next client starts it
-// again.
-func CheckIdle(t *testing.T, server Server, while time.Duration) {
-	s := start(t, server, options{})
-	c := s.connect(t)
-	c.ask()
-	time.Sleep(while + time.Second)
-	c.ask() // it has not left in the middle of a conversation
-	left := time.Now()
-	c.Close()
-	s.await(t, 1, `^inetd: Ended process \d+: exit status 0$`)
-	if waited := time.Since(left); waited < while {
-		t.Fatalf("the program should exit after %v, and exited after %v", while, waited)
-	}
-	s.serveOne(t)
-}
-
-// CheckLeaving checks that no client is lost that connects while a server under
-// inetd leaves. The server should leave at once, and say "left".
-func CheckLeaving(t *testing.T, server Server) {
-	s := start(t, server, options{})
-	for i := range 30 {
-		s.serveOne(t)
-		s.await(t, i+1, `^left$`) // it has still to exit
-	}
-	for range 200 { // some come while it waits, some while it leaves
-		s.serveOne(t)
-		time.Sleep(900 * time.Microsecond)
-	}
 }

@@ -11,13 +11,13 @@ import (
 // What Unix has, and this system has not.
 
 var (
-	quit, crash, destroy os.Signal
-	harmless             []os.Signal
-	nothingButAnswers    = rule{name: "NothingButAnswers", applies: func(Server) bool { return false }}
+	crash, destroy os.Signal
+	harmless       []os.Signal
+	onUnix         []rule
 )
 
 func deliver(process *os.Process, _ os.Signal)         { process.Kill() }
-func descriptorLimit() uint64                          { return 1 << 20 }
+func descriptorLimit() int                             { return 1 << 20 }
 func endWithoutParent()                                {}
 func obeySignals()                                     {}
 func endWithParent(*exec.Cmd)                          {}

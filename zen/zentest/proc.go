@@ -72,14 +72,10 @@ func look(processes []string) (now activity) {
 // that a client waits. It rests if for five looks in a row no task of its processes
 // runs or waits for a processor, none comes or goes, and all together use less than a
 // twentieth of a processor. A server that waits to try something again rests too.
-func (s *service) rests(t testing.TB) bool { return s.restsWithin(t, s.patience) }
+func (s *service) rests() bool { return s.restsWithin(s.patience) }
 
-func (s *service) restsWithin(t testing.TB, limit time.Duration) bool {
+func (s *service) restsWithin(limit time.Duration) bool {
 	if !hasProc() {
-		if !s.guesses {
-			t.Log("SKIPPED in part: only Linux tells whether a server rests. This waits for up to half a second in place of that.")
-		}
-		s.guesses = true
 		time.Sleep(min(limit, time.Second/2))
 		return true
 	}
@@ -104,23 +100,24 @@ func (s *service) restsWithin(t testing.TB, limit time.Duration) bool {
 // mustRest fails if the server does not rest.
 func (s *service) mustRest(t testing.TB, when string) {
 	t.Helper()
-	if !s.rests(t) && s.runs() {
-		before := look(s.processes())
-		time.Sleep(time.Second)
-		used := look(s.processes()).used - before.used
-		t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience, used.Round(time.Millisecond))
+	if s.rests() || !s.runs() {
+		return
 	}
+	before := look(s.processes())
+	time.Sleep(time.Second)
+	used := look(s.processes()).used - before.used
+	t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience, used.Round(time.Millisecond))
 }
 
 // resources counts what the server has. The names are for messages.
 func (s *service) resources() map[string]int {
 	processes := s.processes()
-	counts := map[string]int{"process": len(processes)}
+	counts := map[string]int{"processes": len(processes)}
 	for _, process := range processes {
 		descriptors, _ := os.ReadDir(process + "/fd")
 		tasks, _ := os.ReadDir(process + "/task")
-		counts["descriptor"] += len(descriptors)
-		counts["thread"] += len(tasks)
+		counts["descriptors"] += len(descriptors)
+		counts["threads"] += len(tasks)
 	}
 	return counts
 }
@@ -138,11 +135,11 @@ func (s *service) memory() (bytes int) {
 	return bytes
 }
 
-// queues are the bytes that the system has taken from a client or the server, and the
-// other has not read.
+// queues are bytes that one side has sent and the other has not read: they are with the
+// system of the sender, or of the receiver.
 type queues struct{ clientSent, clientUnread, serverSent, serverUnread int }
 
-// queues returns those of c, or not ok if the system does not tell.
+// queues returns those of c. ok is false if the system does not tell.
 func (c *client) queues() (q queues, ok bool) {
 	port := func(address net.Addr) string { return fmt.Sprintf(":%04X", address.(*net.TCPAddr).Port) }
 	local, remote := port(c.LocalAddr()), port(c.RemoteAddr())

@@ -2,7 +2,9 @@ package zentest
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -16,7 +18,7 @@ import (
 var noSpin = rule{
 	name:    "NoSpin",
 	promise: "A server that has nothing to do uses no processor time.",
-	mend:    "wait for events without a time limit. A socket that has room to write is always ready: wait for that only while there is something to send.",
+	mend:    "wait for events without a time limit. A socket that has room to write is always ready: wait for that only while there is something to send. So is one whose client has closed its side: then do not wait for data.",
 	applies: inOneProcess,
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
@@ -25,13 +27,13 @@ var noSpin = rule{
 			c.ask()
 			c.send("Beau")
 		}
-		c := s.connect(t)
-		if problem := (&flooder{client: c}).tryToFill(); problem == "" { // if not, see NeverReads
+		f := &flooder{client: s.connect(t)}
+		if problem := f.tryToFill(); problem == "" { // if not, see NeverReads
 			s.mustRest(t, "beside silent clients, and one that does not read")
 		}
-		c.closeSide()
+		f.closeSide()
 		s.mustRest(t, "beside a client that does not read, and has closed its side")
-		c.reset()
+		f.reset()
 		if server.AtOnce == 0 {
 			s.serveOne(t)
 		}
@@ -42,9 +44,15 @@ var noSpin = rule{
 // few is a limit of descriptors that a server with a leak soon reaches.
 const few = 64
 
-func skipWithoutUlimit(t *testing.T) {
+// startWithFew starts a server with few descriptors.
+func startWithFew(t *testing.T, server Server) *service {
+	skipWithoutShell(t)
+	return start(t, server, options{script: fmt.Sprintf(`ulimit -n %d; exec "$@"`, few)})
+}
+
+func skipWithoutShell(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED on Windows: ulimit does not limit descriptors")
+		t.Skip("SKIPPED on Windows: there is no sh, which starts the server")
 	}
 }
 
@@ -53,14 +61,14 @@ var noLeak = rule{
 	promise: "A client that has left leaves nothing behind: no descriptor, no thread and no process.",
 	mend:    "close the connection however the client leaves: at the end, after an error of a read or a write, and after too long a question. End the thread that served it, and collect a process that has ended.",
 	check: func(t *testing.T, server Server) {
-		skipWithoutUlimit(t)
-		s := start(t, server, options{descriptors: few})
-		before, grown := map[string]int{}, map[string]int{} // grown: so many rounds in a row
-		for round := 0; ; round++ {
+		s := startWithFew(t, server)
+		before, leaked, times := map[string]int{}, "", 0
+		for round := 1; ; round++ {
+			came := 10 * len(ways) * round
 			for i := range 10 {
 				for _, way := range ways {
-					c := s.connect(t)
-					c.name = fmt.Sprintf("After some %d others, to a server with %d descriptors, a client", 10*len(ways)*(round+1), few)
+					c := s.connectWith(t, slow)
+					c.name = fmt.Sprintf("After some %d others, to a server with %d descriptors, a client", came, few)
 					way.reach(c)
 					if i%2 == 0 {
 						c.reset()
@@ -69,30 +77,39 @@ var noLeak = rule{
 					}
 				}
 			}
-			s.serveOne(t)
+			s.rests()
 			if server.ours() && strings.Contains(s.printed(), "Accept error") {
-				t.Fatalf("Some %d clients have come and left, one after the other. A server with %d descriptors has run out of them.", 10*len(ways)*(round+1), few)
+				t.Fatalf("Some %d clients have come and left, one after the other. A server with %d descriptors has run out of them.", came, few)
 			}
 			if !hasProc() && round < few/5 {
 				continue // until a leak would have taken all descriptors
 			}
-			s.rests(t)
-			now, worst := s.resources(), 0
-			for _, what := range []string{"process", "thread", "descriptor"} { // a process has threads
-				n := now[what]
-				if n < before[what]+5 || round == 0 {
-					grown[what] = 0
-				} else if grown[what]++; grown[what] == 3 {
-					t.Fatalf("%d clients came and left in %d ways, three times. Each time the server had more: now it has %s, and before the last time it had %d.", 10*len(ways), len(ways), plural(n, what), before[what])
-				}
-				worst = max(worst, grown[what])
-			}
-			if round > 0 && worst == 0 {
+			now := s.resources()
+			switch what := grown(before, now); {
+			case round == 1:
+			case what == "":
 				return
+			case what != leaked:
+				leaked, times = what, 1
+			default:
+				times++
+			}
+			if times == 3 {
+				t.Fatalf("%d clients came and left in %d ways, three times. Each time the server had more: now it has %d %s, and before the last time it had %d.", 10*len(ways), len(ways), now[leaked], leaked, before[leaked])
 			}
 			before = now
 		}
 	},
+}
+
+// grown returns what a server clearly has more of than before, or "".
+func grown(before, now map[string]int) string {
+	for _, what := range []string{"processes", "threads", "descriptors"} { // a process has threads
+		if now[what] >= before[what]+5 {
+			return what
+		}
+	}
+	return ""
 }
 
 // raced reports whether the race detector is on. It keeps memory for what is freed.
@@ -112,7 +129,8 @@ var memory = rule{
 		}
 		// A right server may keep a stack, and what its allocator does not give back:
 		// 160 KB for each client were seen. A burst is 480 KB of answers.
-		const clients, burst, limit = 50, 20_000, 320 << 10
+		const burst, limit = 20_000, 320 << 10
+		clients := server.some(450) / 9 // who stay for nine waves
 		s := start(t, server, options{})
 		var held []*client
 		for _, who := range []string{"The same", "Each time another"} {
@@ -135,7 +153,7 @@ var memory = rule{
 					c.burst("?" + strings.Repeat("?", burst))
 					c.ask()
 				}
-				s.rests(t)
+				s.rests()
 				each := (s.memory() - before) / clients
 				if each < limit {
 					break
@@ -151,68 +169,46 @@ var memory = rule{
 var descriptors = rule{
 	name:    "Descriptors",
 	promise: "Out of descriptors, the server keeps serving its clients. It accepts new ones when descriptors are free.",
-	mend:    "when accept fails with EMFILE, wait a little (5 ms, doubled up to a second) and try again. Do not end, do not try without a pause, and hang up on nobody. Let at least 100 clients wait in the queue (the argument of listen).",
+	mend:    "when accept fails with EMFILE, wait a little (5 ms, doubled up to a second) and try again. Do not end, do not try without a pause, and hang up on nobody.",
 	applies: unlimited,
 	check: func(t *testing.T, server Server) {
-		skipWithoutUlimit(t)
-		s := start(t, server, options{descriptors: few})
-		s.patience += long // a client waits as long as before, when the shortage is over
-		const clients = 90 // those that are not accepted fit into a small queue
-		type newcomer struct {
-			*client
-			problem string
-		}
-		arrived := make(chan newcomer, clients)
+		s := startWithFew(t, server)
+		const clients = 90
+		var served, waiting []*client
 		for range clients { // who is accepted is answered before the next one comes
-			tried := make(chan struct{})
-			go func() {
-				defer close(tried)
-				c, err := s.tryToConnect(t, net.Dialer{})
-				if err != nil {
-					arrived <- newcomer{nil, fmt.Sprintf("A client could not connect: %v.", err)}
-					return
-				}
-				c.name = fmt.Sprintf("One of %d clients of a server with %d descriptors", clients, few)
-				if err := c.tryToSend(question); err != nil {
-					arrived <- newcomer{c, c.then(err)}
-					return
-				}
-				arrived <- newcomer{c, c.tryToExpect(answer)}
-			}()
-			select {
-			case <-tried:
-			case <-time.After(time.Second / 20):
+			c, err := s.tryToConnect(t, net.Dialer{Timeout: time.Second})
+			if err != nil {
+				break // the system's queue of clients is full
 			}
+			c.name = fmt.Sprintf("One of %d clients of a server with %d descriptors", clients, few)
+			c.tryToSend(question) // if this fails, so does the read
+			c.SetReadDeadline(time.Now().Add(time.Second / 20))
+			switch n, err := io.ReadFull(c.TCPConn, make([]byte, len(answer))); {
+			case err == nil:
+				c.did("got the answer")
+				served = append(served, c)
+			case n == 0 && os.IsTimeout(err):
+				waiting = append(waiting, c)
+			} // else it was refused, as libuv does
 		}
 		if server.ours() {
-			s.await(t, 1, `^Accept error: .*; retrying in 1s$`)
+			s.await(t, `^Accept error: .*; retrying in 1s$`)
 		}
-		time.Sleep(long)
 		s.mustRest(t, "out of descriptors")
-		waiting := clients
-		var served []*client
-		for ; len(arrived) > 0; waiting-- {
-			if c := <-arrived; c.problem == "" {
-				served = append(served, c.client)
-			} // else the system has no queue for it, or libuv has refused it
-		}
+		time.Sleep(long)
 		for _, c := range served {
 			c.ask()
 		}
 		for _, c := range served {
 			c.Close()
 		}
-		for ; waiting > 0; waiting-- {
-			c := <-arrived
-			if c.client == nil {
-				continue
-			}
-			if strings.Contains(c.problem, "nothing happened") {
-				c.fatalf("When %d others had left: %s", len(served), c.problem)
-			}
+		for _, c := range waiting {
+			if problem := c.tryToExpect(answer); strings.Contains(problem, "nothing happened") {
+				c.fatalf("When %d others had left: %s", len(served), problem)
+			} // else the system has no queue for it, or libuv has refused it
 			c.Close()
 		}
-		s.rests(t) // until it has closed them
+		s.rests() // until it has closed them
 		s.serveOne(t)
 	},
 }

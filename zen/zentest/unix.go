@@ -8,9 +8,6 @@ import (
 	"syscall"
 )
 
-// quit makes a Go program print its stacks.
-var quit os.Signal = syscall.SIGQUIT
-
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 
@@ -20,10 +17,10 @@ func deliver(process *os.Process, signal os.Signal) {
 }
 
 // descriptorLimit returns how many descriptors this process can have.
-func descriptorLimit() uint64 {
+func descriptorLimit() int {
 	var limit syscall.Rlimit
 	syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
-	return uint64(limit.Cur)
+	return int(min(limit.Cur, 1<<20))
 }
 
 // smallWindow limits what a client takes before it reads.
@@ -34,12 +31,12 @@ func smallWindow(_, _ string, conn syscall.RawConn) error {
 	})
 }
 
-// By crash the program panics. By destroy its listening sockets do not listen any more.
+// crash makes the program panic. destroy shuts down its listening sockets.
 var crash, destroy os.Signal = syscall.SIGUSR1, syscall.SIGUSR2
 
 // obeySignals makes the program obey these two signals.
 func obeySignals() {
-	syscall.Umask(0) // a log that others may not write is the program's own doing
+	syscall.Umask(0) // so the mode of the log is the program's own doing
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, crash, destroy)
 	go func() {

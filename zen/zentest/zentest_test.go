@@ -63,6 +63,9 @@ func TestFaults(t *testing.T) {
 		Test(t, chosen().Server)
 		return
 	}
+	if !hasProc() {
+		t.Skip("SKIPPED: many faults are noticed only if the system tells what a server does, as Linux does")
+	}
 	bitten := map[string]bool{"WhoWaits": true, "WhereItWaits": true} // these compare with README.md
 	for _, fault := range faults {
 		bitten[fault.rule] = true
@@ -72,12 +75,11 @@ func TestFaults(t *testing.T) {
 				return // the rule does not apply
 			}
 			var output []byte
-			for _, patience := range []string{"4s", "1m"} { // a busy machine needs more
+			for _, patience := range []string{"2s", "1m"} { // a busy machine needs more
 				var err error
 				command := testAgain("^TestFaults$/^"+fault.rule+"$", faultVariable+"="+fault.name, "-patience", patience)
 				output, err = command.CombinedOutput()
 				if regexp.MustCompile(fault.says).Match(output) && (err == nil) == (fault.says == "") {
-					t.Logf("%s", output)
 					return
 				}
 			}
@@ -97,6 +99,9 @@ func TestKilled(t *testing.T) {
 	if os.Getenv(variable) != "" {
 		fmt.Println("address:", start(t, Server{}, options{}).address)
 		select {}
+	}
+	if len(onUnix) == 0 {
+		t.Skip("SKIPPED on ", runtime.GOOS, ": nothing ends a server when its test is killed")
 	}
 	t.Parallel()
 	command := testAgain("^TestKilled$", variable+"=1")
