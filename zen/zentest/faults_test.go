@@ -73,6 +73,12 @@ var faults = []fault{
 
 	{"HangUp", "closes at once", `then read its answers\.\n.*It got the first \d+ of 48000 bytes`, program{hangUp: linger(0)}},
 	{"HangUp", "closes too early", `has not waited until the client closed|then read its answers`, program{hangUp: linger(50 * time.Millisecond)}},
+	{"HangUp", "does not shut down its side", `expected the end when it had read`, program{
+		hangUp: func(conn *net.TCPConn, _ error) {
+			conn.SetReadDeadline(time.Now().Add(time.Second))
+			io.Copy(io.Discard, conn)
+			conn.Close()
+		}}},
 	{"HangUp", "never closes", `has hung up, and still takes`, program{hangUp: linger(time.Hour)}},
 	{"Reset", "dies on a reset", `After a client that sent a reset|cannot connect`, program{hangUp: after("reset", func(*net.TCPConn) { os.Exit(1) })}},
 	{"NeverReads", "queues all answers", `should stop reading, and keeps \d+ MiB`, program{accepted: queue(1 << 20)}},

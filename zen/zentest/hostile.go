@@ -68,7 +68,15 @@ func (s *service) readLate(t testing.TB) (problem string, late bool) {
 		problem = c.story("The server has not waited until the client closed, or for a second" + c.then(err) + ".")
 	}
 	passed := time.Since(began)
-	return problem, passed > time.Second/2 && passed < s.patience
+	if late = passed > time.Second/2 && passed < s.patience; problem != "" || late {
+		return problem, late
+	}
+	read := time.Now()
+	c.SetReadDeadline(read.Add(time.Second / 2)) // the end is behind the answers
+	if _, err := c.TCPConn.Read(make([]byte, 1)); err != io.EOF {
+		problem = c.story("It expected the end when it had read its answers. The server has not shut down its writing side.")
+	}
+	return problem, time.Since(read) > 3*time.Second/4
 }
 
 var resets = rule{

@@ -196,6 +196,7 @@ var descriptors = rule{
 		}
 		s.mustRest(t, "out of descriptors")
 		time.Sleep(long)
+		s.mustRest(t, "out of descriptors for a while")
 		for _, c := range served {
 			c.ask()
 		}
