@@ -292,7 +292,6 @@ func (p *Poller) HangUp(s Socket) {
 // close closes s. Its number may be the next client's, so no event of this turn
 // may remain.
 func (p *Poller) close(s Socket) {
-	p.watched[s] = 0
 	delete(p.lingering, s)
 	for i := range p.turn {
 		if p.turn[i].socket == s {
