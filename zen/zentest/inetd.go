@@ -26,6 +26,7 @@ func beInetd() {
 	log.SetFlags(0)
 	log.SetPrefix("inetd: ")
 	signal.Ignore(crash, destroy) // they are for the program
+	attributes.Setpgid = false    // one group for all, which the suite ends
 	wait := os.Getenv(inetdVariable) == "wait"
 	os.Unsetenv(inetdVariable)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,13 +36,9 @@ func beInetd() {
 	service := superserver.Service{
 		Listener: zen.Listener{TCPListener: listener.(*net.TCPListener)},
 		Wait:     wait,
-		Command: func() *exec.Cmd {
-			command := Program()
-			command.SysProcAttr.Setpgid = false // one group for all, which the suite ends
-			return command
-		},
-		Pause: time.Second,
-		Log:   log.Default(),
+		Command:  func() *exec.Cmd { return Program() },
+		Pause:    time.Second,
+		Log:      log.Default(),
 	}
 	log.Fatal(service.Serve(context.Background()))
 }

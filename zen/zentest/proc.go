@@ -23,25 +23,13 @@ func hasProc() bool {
 // processes returns the folders in /proc of the server's processes, which are those of
 // its group. A process that has ended and was not collected is one of them.
 func (s *service) processes() (folders []string) {
-	group := strconv.Itoa(s.command.Process.Pid)
 	all, _ := filepath.Glob("/proc/[1-9]*")
 	for _, folder := range all {
-		if fields := stat(folder); fields != nil && fields[2] == group {
+		if pid, _ := strconv.Atoi(filepath.Base(folder)); group(pid) == s.command.Process.Pid {
 			folders = append(folders, folder)
 		}
 	}
 	return folders
-}
-
-// stat returns the fields of a process or task after its name: its state, parent,
-// group and more.
-func stat(folder string) []string {
-	text, _ := os.ReadFile(folder + "/stat")
-	_, rest, _ := strings.Cut(string(text), ") ") // the name is in parentheses
-	if fields := strings.Fields(rest); len(fields) > 3 {
-		return fields
-	}
-	return nil
 }
 
 // An activity is what the tasks of some processes do at a moment.
@@ -55,11 +43,12 @@ func look(processes []string) (now activity) {
 	for _, process := range processes {
 		tasks, _ := filepath.Glob(process + "/task/*")
 		for _, task := range tasks {
-			if fields := stat(task); fields != nil {
+			text, _ := os.ReadFile(task + "/stat")
+			if _, state, found := strings.Cut(string(text), ") "); found { // the name is in parentheses
 				now.tasks++
-				now.running = now.running || fields[0] == "R" || fields[0] == "D"
+				now.running = now.running || state[0] == 'R' || state[0] == 'D'
 			}
-			text, _ := os.ReadFile(task + "/schedstat")
+			text, _ = os.ReadFile(task + "/schedstat")
 			nanoseconds, _, _ := strings.Cut(string(text), " ")
 			used, _ := strconv.Atoi(nanoseconds)
 			now.used += time.Duration(used)
@@ -100,7 +89,7 @@ func (s *service) restsWithin(limit time.Duration) bool {
 // mustRest fails if the server does not rest.
 func (s *service) mustRest(t testing.TB, when string) {
 	t.Helper()
-	if s.rests() || !s.runs() {
+	if s.rests() || s.ended.Err() != nil {
 		return
 	}
 	before := look(s.processes())

@@ -2,6 +2,7 @@ package zentest
 
 import (
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -30,18 +31,7 @@ const (
 // Main is for TestMain. It runs the tests, or main if a test has started this
 // binary as the program.
 func Main(m *testing.M, main func()) {
-	switch {
-	case os.Getenv(inetdVariable) != "":
-		endWithoutParent()
-		beInetd()
-	case os.Getenv(programVariable) != "":
-		endWithoutParent()
-		obeySignals()
-		// Package testing has put its flags among the program's.
-		flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError)
-		zen.ThinkingTime, _ = time.ParseDuration(os.Getenv(thinkingVariable))
-		main()
-	default:
+	if os.Getenv(programVariable) == "" {
 		flag.Parse()
 		parallel := flag.Lookup("test.parallel")
 		if descriptorLimit() < 2000 {
@@ -51,6 +41,15 @@ func Main(m *testing.M, main func()) {
 		}
 		os.Exit(m.Run())
 	}
+	endWithoutParent()
+	if os.Getenv(inetdVariable) != "" {
+		beInetd()
+	}
+	obeySignals()
+	// Package testing has put its flags among the program's.
+	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ExitOnError)
+	zen.ThinkingTime, _ = time.ParseDuration(os.Getenv(thinkingVariable))
+	main()
 	os.Exit(0)
 }
 
@@ -118,9 +117,9 @@ type service struct {
 	server   Server
 	command  *exec.Cmd
 	address  string
-	log      string        // the file of what it prints
-	ended    chan struct{} // closed when command has ended
-	stopped  bool          // the test has ended it
+	log      string          // the file of what it prints
+	ended    context.Context // done when command has ended
+	stopped  bool            // the test has ended it
 	patience time.Duration
 }
 
@@ -128,7 +127,8 @@ type service struct {
 // test. The test fails if the server ends before.
 func start(t testing.TB, server Server, o options) *service {
 	t.Helper()
-	s := &service{server: server, address: o.address, log: t.TempDir() + "/zen.log", ended: make(chan struct{}), patience: server.patience()}
+	ended, end := context.WithCancel(context.Background())
+	s := &service{server: server, address: o.address, log: t.TempDir() + "/zen.log", ended: ended, patience: server.patience()}
 	s.command = s.newCommand(o)
 	output, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	must(t, err)
@@ -139,10 +139,14 @@ func start(t testing.TB, server Server, o options) *service {
 	}
 	go func() {
 		s.command.Wait()
-		close(s.ended)
+		end()
 	}()
 	t.Cleanup(func() { s.stop(t) })
-	s.awaitListening(t)
+	if server.ours() {
+		s.address = s.await(t, `^(?:inetd: )?Listening at (\S+)`)[1]
+	} else {
+		s.awaitListening(t)
+	}
 	return s
 }
 
@@ -192,29 +196,17 @@ func freeAddress() string {
 	}
 }
 
-var listensAt = regexp.MustCompile(`(?m)^(?:inetd: )?Listening at (\S+)`)
-
-// awaitListening waits until a client can connect.
+// awaitListening waits until a client can connect to a server that may print nothing.
 func (s *service) awaitListening(t testing.TB) {
 	t.Helper()
 	limit := max(s.patience, time.Minute)
-	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		if s.server.ours() {
-			if match := listensAt.FindStringSubmatch(s.printed()); match != nil {
-				s.address = match[1]
-				return
-			}
-		} else if conn, err := net.Dial("tcp", s.address); err == nil { // it may not say that it listens
+	for began := time.Now(); s.ended.Err() == nil && time.Since(began) < limit; time.Sleep(5 * time.Millisecond) {
+		if conn, err := net.Dial("tcp", s.address); err == nil {
 			conn.Close()
 			return
 		}
-		if !s.runs() {
-			t.Fatal("The server does not start: it has ended before it listened.")
-		}
-		if time.Since(began) > limit {
-			t.Fatalf("The server does not start: it does not listen after %v.", limit)
-		}
 	}
+	t.Fatalf("The server does not start: it has ended, or does not listen at %s after %v.", s.address, limit)
 }
 
 // printed returns what the server has printed until now.
@@ -223,17 +215,23 @@ func (s *service) printed() string {
 	return string(text)
 }
 
-// await waits until a line of what the server prints matches. It fails if nothing is
-// printed for as long as a client waits.
-func (s *service) await(t testing.TB, pattern string) {
+// await waits until a line of what the server prints matches, and returns the match and
+// its groups. It fails if the server has ended, or prints nothing for as long as a client
+// waits.
+func (s *service) await(t testing.TB, pattern string) []string {
 	t.Helper()
 	expression := regexp.MustCompile("(?m)" + pattern)
-	for text, changed := "", time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		if now := s.printed(); now != text {
-			text, changed = now, time.Now()
+	for before, changed := "", time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		ended := s.ended.Err() != nil
+		text := s.printed()
+		if match := expression.FindStringSubmatch(text); match != nil {
+			return match
 		}
-		if expression.MatchString(text) {
-			return
+		if text != before {
+			before, changed = text, time.Now()
+		}
+		if ended {
+			t.Fatalf("The log should have a line that matches %s before the server ends.", pattern)
 		}
 		if time.Since(changed) > s.patience {
 			t.Fatalf("The log should have a line that matches %s%s.", pattern, s.nothingFor())
@@ -244,16 +242,6 @@ func (s *service) await(t testing.TB, pattern string) {
 // nothingFor says how long the suite has waited.
 func (s *service) nothingFor() string {
 	return fmt.Sprintf(", then nothing happened for %v (if the machine is busy: -patience %v)", s.patience, 6*s.patience)
-}
-
-// runs reports whether the server has not ended yet.
-func (s *service) runs() bool {
-	select {
-	case <-s.ended:
-		return false
-	default:
-		return true
-	}
 }
 
 // end ends the server and all that it has started with signal, and returns how it has
@@ -268,13 +256,13 @@ func (s *service) end(t testing.TB, signal os.Signal) string {
 func (s *service) awaitEnd(t testing.TB, why string) string {
 	t.Helper()
 	select {
-	case <-s.ended:
+	case <-s.ended.Done():
 	case <-time.After(s.patience):
 		t.Errorf("The server should end %s%s.", why, s.nothingFor())
 	}
 	s.stopped = true
 	deliver(s.command.Process, os.Kill) // what it has started, too
-	<-s.ended
+	<-s.ended.Done()
 	return s.command.ProcessState.String()
 }
 

@@ -4,16 +4,43 @@ package zentest
 
 import (
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
+	"time"
 )
 
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 
-// deliver sends a signal to the group of a process, which endWithParent has made.
+// attributes give each program a process group, with all that it starts.
+var attributes = syscall.SysProcAttr{Setpgid: true}
+
+func endWithParent(command *exec.Cmd) { command.SysProcAttr = &attributes }
+
+// endWithoutParent lets this program end if the test that has started it has ended.
+func endWithoutParent() {
+	if runtime.GOOS == "linux" {
+		return // the system does it
+	}
+	go func() {
+		for parent := os.Getppid(); os.Getppid() == parent; {
+			time.Sleep(100 * time.Millisecond)
+		}
+		os.Exit(1)
+	}()
+}
+
+// deliver sends a signal to a process and all that it has started.
 func deliver(process *os.Process, signal os.Signal) {
 	syscall.Kill(-process.Pid, signal.(syscall.Signal))
+}
+
+// group returns the group of a process, or -1.
+func group(pid int) int {
+	group, _ := syscall.Getpgid(pid)
+	return group
 }
 
 // descriptorLimit returns how many descriptors this process can have.
