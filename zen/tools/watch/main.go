@@ -20,14 +20,6 @@ import (
 	"fopnp/chapter07/zen/tools/watch/picture"
 )
 
-const (
-	description = `Draws six clients of a running server. Each asks a question, waits for the
-answer, is silent for six ticks, asks again, and leaves. -think is a tick: give
-the server the same.`
-
-	legend = ". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n"
-)
-
 // draw prints p again and again in a terminal, and once when it is complete. It returns
 // the first error. It changes no mode of the terminal, so it may be stopped or killed.
 func draw(p *picture.Picture) error {
@@ -52,7 +44,7 @@ func draw(p *picture.Picture) error {
 		}
 		rows, columns := terminalSize()
 		lines := strings.Split(p.String(), "\n")
-		if len(lines) >= rows { // up would not reach the first line
+		if columns == 0 || len(lines) >= rows { // unknown, or up would not reach the first line
 			continue
 		}
 		for i, line := range lines {
@@ -74,9 +66,6 @@ func terminalSize() (rows, columns int) {
 		return 0, 0
 	}
 	fmt.Sscan(string(output), &rows, &columns)
-	if rows == 0 || columns == 0 {
-		return 24, 80 // a terminal that does not know, such as a serial line
-	}
 	return rows, columns
 }
 
@@ -90,7 +79,9 @@ func main() {
 		return nil
 	})
 	zen.ThinkingTime = 250 * time.Millisecond
-	address := zen.ParseCommandLine(description)
+	address := zen.ParseCommandLine(`Draws six clients of a running server. Each asks a question, waits for the
+answer, is silent for six ticks, asks again, and leaves. -think is a tick: give
+the server the same.`)
 	if zen.ThinkingTime < time.Millisecond {
 		fmt.Fprintf(os.Stderr, "expected a tick of at least 1ms, got -think %v\n", zen.ThinkingTime)
 		flag.CommandLine.Usage()
@@ -98,13 +89,10 @@ func main() {
 	}
 
 	p, err := picture.Start(address, zen.ThinkingTime, beside...)
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if err != nil {
 		log.Fatalf("%v; is a server running at %s?", err, address)
 	}
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Printf(legend, zen.ThinkingTime)
+	fmt.Printf(". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n", zen.ThinkingTime)
 	err = draw(p)
 	// The first client waits for nobody: its row shows how long the server thinks.
 	row, _, _ := strings.Cut(p.String(), "\n")

@@ -41,7 +41,7 @@ type client struct {
 	label string // its first letter is the symbol of an answer
 	row   string
 	next  atomic.Int32 // the next symbol
-	conn  net.Conn
+	conn  *net.TCPConn
 }
 
 // Start connects clients to the server at address: first one for each of beside,
@@ -58,31 +58,28 @@ func Start(address string, tick time.Duration, beside ...string) (*Picture, erro
 		p.clients = append(p.clients, c)
 		p.width = max(p.width, len(label))
 	}
-	dialed := make(chan error, len(p.clients))
-	go p.connect(address, dialed)
-	select {
-	case err := <-dialed:
-		return p, err
-	case <-time.After(time.Second):
-		return p, nil
-	}
-}
-
-// connect connects the clients, and sends to dialed how that went for each.
-func (p *Picture) connect(address string, dialed chan<- error) {
-	for _, c := range p.clients {
-		conn, err := net.Dial("tcp", address)
-		dialed <- err
-		if err != nil {
-			c.end(err)
-			continue
+	dialed := make(chan error, len(p.clients)+1)
+	time.AfterFunc(time.Second, func() { dialed <- nil })
+	go func() {
+		for _, c := range p.clients {
+			conn, err := net.Dial("tcp", address)
+			dialed <- err
+			if err != nil {
+				c.end(err)
+				continue
+			}
+			address = conn.RemoteAddr().String() // resolve a name once: that takes time
+			c.conn = conn.(*net.TCPConn)
+			kind := cmp.Or(Kinds[c.label], polite)
+			io.WriteString(conn, kind.opening) // if this fails, so does the rest
+			go func() {
+				kind.rest(c)
+				c.end(nil)
+				conn.Close()
+			}()
 		}
-		address = conn.RemoteAddr().String() // resolve a name once: that takes time
-		c.conn = conn
-		kind := cmp.Or(Kinds[c.label], polite)
-		io.WriteString(conn, kind.opening) // if this fails, so does the rest
-		go kind.rest(c)
-	}
+	}()
+	return p, <-dialed
 }
 
 // Wait draws the picture until each row is complete. It returns the first error. While
@@ -139,12 +136,6 @@ func (c *client) end(err error) {
 	}
 }
 
-// leave completes c's row, and closes its connection.
-func (c *client) leave(err error) {
-	c.end(err)
-	c.conn.Close()
-}
-
 // answered draws an answer in place of the tick that is over.
 func (c *client) answered() {
 	c.mu.Lock()
@@ -164,7 +155,7 @@ func (c *client) wait(ticks int) {
 	time.Sleep(c.tick / 2)
 }
 
-// A kind is what a client does: it sends its opening, and then does the rest.
+// A kind is what a client does before it leaves.
 type kind struct {
 	opening string // sent before the next client connects
 	rest    func(c *client)
@@ -174,10 +165,10 @@ var polite = &kind{question, (*client).converse}
 
 // Kinds are the clients that can stand beside the polite ones, each for 12 ticks.
 var Kinds = map[string]*kind{
-	"silent":  {"", func(c *client) { go c.receive(); c.beSilent(12); c.leave(nil) }},
-	"flood":   {longQuestion, func(c *client) { go c.receive(); go c.ask(); c.wait(12); c.leave(nil) }},
-	"deaf":    {longQuestion, func(c *client) { go c.ask(); c.wait(12); c.leave(nil) }},
-	"endless": {tooLong, func(c *client) { go c.awaitEnd(); c.wait(12); c.leave(nil) }},
+	"silent":  {"", func(c *client) { go c.receive(); c.beSilent(12) }},
+	"flood":   {longQuestion, func(c *client) { go c.receive(); go c.ask(); c.wait(12) }},
+	"deaf":    {longQuestion, func(c *client) { go c.ask(); c.wait(12) }},
+	"endless": {tooLong, func(c *client) { go c.awaitEnd(); c.wait(12) }},
 }
 
 const question = "Simple is better than?"
@@ -200,7 +191,7 @@ func (c *client) converse() {
 		io.WriteString(c.conn, question) // if this fails, so does the read
 		err = c.hear()
 	}
-	c.leave(err)
+	c.end(err)
 }
 
 func (c *client) hear() error {
@@ -223,12 +214,12 @@ func (c *client) beSilent(ticks int) {
 
 // ask asks as fast as it can. What is not sent when the connection ends is discarded.
 func (c *client) ask() {
-	c.conn.(*net.TCPConn).SetLinger(0)
+	c.conn.SetLinger(0)
 	var err error
 	for err == nil {
 		_, err = io.WriteString(c.conn, longQuestion)
 	}
-	c.leave(err)
+	c.end(err)
 }
 
 func (c *client) receive() {
@@ -237,13 +228,13 @@ func (c *client) receive() {
 	for ; err == nil; _, err = c.conn.Read(data) {
 		c.answered()
 	}
-	c.leave(fmt.Errorf("the server hung up: %w", err))
+	c.end(fmt.Errorf("the server hung up: %w", err))
 }
 
 // awaitEnd waits until the server hangs up, as it must.
 func (c *client) awaitEnd() {
 	if _, err := io.Copy(io.Discard, c.conn); err != nil {
-		c.leave(err)
+		c.end(err)
 	}
 	c.next.Store('-')
 }
