@@ -61,11 +61,10 @@ func draw(p *picture.Picture) error {
 func terminalSize() (rows, columns int) {
 	stty := exec.Command("stty", "size")
 	stty.Stdin = os.Stdout
-	output, err := stty.Output()
-	if err != nil || os.Getenv("TERM") == "" || os.Getenv("TERM") == "dumb" {
-		return 0, 0
+	size, _ := stty.Output() // none if it is no terminal
+	if term := os.Getenv("TERM"); term != "" && term != "dumb" {
+		fmt.Sscan(string(size), &rows, &columns)
 	}
-	fmt.Sscan(string(output), &rows, &columns)
 	return rows, columns
 }
 
