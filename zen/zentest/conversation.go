@@ -1,7 +1,6 @@
 package zentest
 
 import (
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -69,39 +68,34 @@ var framing = rule{
 		c.send("?")
 		c.expect("Complex.")
 		c.Close()
-		whole := func() int { return 1 << 30 }
-		s.exchange(t, strings.Repeat("Beautiful is better than?Explicit is better than??", 2000), whole)
-		s.exchange(t, "Beautiful is better than?Explicit is better than??\x00\xff?Simple", func() int { return 1 })
+		s.exchange(t, strings.Repeat("Beautiful is better than?Explicit is better than??", 2000), 1<<20)
+		s.exchange(t, "Beautiful is better than?Explicit is better than??\x00\xff?Simple", 1)
 		random := rand.New(rand.NewPCG(7, 7))
 		for range 40 {
 			var stream strings.Builder
 			for range random.IntN(30) {
 				stream.WriteString(odd[random.IntN(len(odd))])
 			}
-			longest := 1 + random.IntN(1+stream.Len())
-			s.exchange(t, stream.String(), func() int { return 1 + random.IntN(longest) })
+			s.exchange(t, stream.String(), 1+random.IntN(1+stream.Len()))
 		}
 	},
 }
 
-// exchange sends stream in pieces, with a length from cut for each, closes its
-// side, and compares everything that comes back with the model.
-func (s *service) exchange(t testing.TB, stream string, cut func() int) {
+// exchange sends stream in pieces of up to so many bytes, closes its side, and compares
+// everything that comes back with the model.
+func (s *service) exchange(t testing.TB, stream string, piece int) {
 	t.Helper()
 	c := s.connect(t)
 	defer c.Close()
-	c.did("sent %s", quote(stream))
+	c.did("sent %s in pieces of up to %d bytes, closed its side", quote(stream), piece)
 	go func() {
-		for rest := stream; rest != ""; {
-			n := min(cut(), len(rest))
-			if _, err := io.WriteString(c, rest[:n]); err != nil {
-				return // a question was too long
-			}
-			rest = rest[n:]
+		for chunk := range slices.Chunk([]byte(stream), piece) {
+			c.Write(chunk) // fails if a question was too long
 		}
 		c.CloseWrite()
 	}()
-	c.expectLast(model(stream))
+	c.expect(model(stream))
+	c.expectHangUp()
 }
 
 var longestQuestion = rule{
@@ -113,7 +107,7 @@ var longestQuestion = rule{
 		for length := zen.MaxQuestion - 1; length <= zen.MaxQuestion+1; length++ {
 			for _, piece := range []int{length, zen.MaxQuestion, zen.MaxQuestion - 1, 1000, 7} {
 				for _, letter := range []string{"x", "美"} {
-					s.askLong(t, letter, length, piece)
+					s.exchange(t, strings.Repeat(letter, length)[:length-1]+"?", piece)
 				}
 			}
 		}
@@ -125,24 +119,6 @@ var longestQuestion = rule{
 			c.Close()
 		}
 	},
-}
-
-// askLong asks a question of so many bytes, in pieces.
-func (s *service) askLong(t testing.TB, letter string, length, piece int) {
-	t.Helper()
-	c := s.connect(t)
-	defer c.Close()
-	c.ask()
-	c.did("sent a question of %d bytes (%q…) in pieces of %d", length, letter, piece)
-	for chunk := range slices.Chunk([]byte(strings.Repeat(letter, length)[:length-1]+"?"), piece) {
-		c.Write(chunk) // fails if the server has hung up
-	}
-	if length > zen.MaxQuestion {
-		c.expectHangUp()
-		return
-	}
-	c.expect(unknown)
-	c.ask()
 }
 
 var halfClose = rule{

@@ -55,9 +55,9 @@ var faults = []fault{
 			conn.Close()
 		}}},
 	{"Framing", "is slow", "", program{received: func(data []byte) []byte { time.Sleep(time.Millisecond); return data }}},
-	{"LongestQuestion", "has no limit", `4097 bytes .*\n.*expected the end and got "Error`, program{received: replace("x", "")}},
+	{"LongestQuestion", "has no limit", `4097 bytes\).*\n.*expected the end and got "Error`, program{received: replace("x", "")}},
 	{"LongestQuestion", "has a smaller limit", `4096 bytes.*\n.*and got "", then the end`, program{received: replace(tooLong[2:], tooLong)}}, // 4095 x become too many
-	{"LongestQuestion", "counts letters", `4097 bytes \("美".*\n.*expected the end and got "Error`, program{received: replace("美", "x")}},
+	{"LongestQuestion", "counts letters", `美"… \(4097 bytes\).*\n.*expected the end and got "Error`, program{received: replace("美", "x")}},
 	{"OwnAnswers", "mixes the clients", `One of up to 16 clients`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
 			if before := other.Swap(conn); before != nil {
