@@ -35,13 +35,13 @@ var faults = []fault{
 	{"AtOnce", "serves 128 clients", `Client number 129 of `, program{accepted: atMost(128)}},
 	{"AtOnce", "does not start", `Listening at .* before the server ends(.*\n)*.*No such module`, program{begin: func() { log.Fatal("No such module") }}},
 
-	{"HalfClose", "loses answers at a half-close", `closed its side\.\n.*expected "Complex\." and got ""`, program{
+	{"Answers", "loses answers at a half-close", `closed its side\.\n.*expected "Complex\." and got ""`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
 			answers = bytes.Clone(answers)
 			time.AfterFunc(10*time.Millisecond, func() { conn.Write(answers) }) // perhaps after the end
 			return len(answers), nil
 		}}},
-	{"HalfClose", "never closes its side", `then nothing happened .*-patience`, program{hangUp: after("EOF", keep)}},
+	{"Answers", "never closes its side", `then nothing happened .*-patience`, program{hangUp: after("EOF", keep)}},
 	{"Answers", "trims spaces", `sent " Simple.*\n.*and got "Complex\."`, program{received: bytes.TrimSpace}},
 	{"Answers", "drops newlines", `sent "\\nSimple.*\n.*and got "Complex\."`, program{received: replace("\n", "")}},
 	{"Answers", "drops a byte order mark", `ufeffSimple.*\n.*and got "Complex\."`, program{received: replace("\ufeff", "")}},
@@ -146,7 +146,7 @@ var faults = []fault{
 		accepted: func(conn *net.TCPConn) { other.Store(conn); program{}.converse(conn) },
 		failed:   func() { other.Load().Close(); time.Sleep(time.Second) }}},
 
-	{"Signals", "ends by a signal", `has ended: exit status 0`, program{
+	{"Stop", "ends by a signal", `has ended: exit status 0`, program{
 		begin: func() {
 			signals := make(chan os.Signal, 1)
 			signal.Notify(signals, harmless...)

@@ -53,10 +53,10 @@ type rule struct {
 // others are not tried.
 var rules = slices.Concat([]rule{
 	atOnce,
-	halfClose, answers, framing, longestQuestion, ownAnswers, silence,
+	answers, framing, longestQuestion, ownAnswers, silence,
 	hangUp, resets, neverReads, flood,
 	noSpin, noLeak, memory, descriptors,
-	signals, stop, logLines, logReaderLeaves, permanentError,
+	stop, logLines, logReaderLeaves, permanentError,
 	whoWaits,
 }, onUnix)
 
