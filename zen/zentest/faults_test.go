@@ -80,7 +80,7 @@ var faults = []fault{
 			conn.Close()
 		}}},
 	{"HangUp", "never closes", `has hung up, and still takes`, program{hangUp: linger(time.Hour)}},
-	{"Reset", "dies on a reset", `After a client that sent a reset|cannot connect`, program{hangUp: after("reset", func(*net.TCPConn) { os.Exit(1) })}},
+	{"Leaving", "dies on a reset", `after one that sent a reset|cannot connect`, program{hangUp: after("reset", func(*net.TCPConn) { os.Exit(1) })}},
 	{"NeverReads", "queues all answers", `should stop reading, and keeps \d+ MiB`, program{accepted: queue(1 << 20)}},
 	{"NeverReads", "queues 48 MB", `should stop reading, and keeps \d+ MiB`, program{accepted: queue(14_000)}},
 	{"NeverReads", "reads and writes at the same time", "", program{accepted: queue(4)}},
@@ -119,11 +119,11 @@ var faults = []fault{
 			spin(&written)
 			return n, err
 		}}},
-	{"NoLeak", "leaks a descriptor after too long a question", `has \d+ descriptors`, program{hangUp: after("longer", keep)}},
-	{"NoLeak", "leaks a descriptor when a write fails", `\d+ descriptors`, program{hangUp: after("write", keep)}},
-	{"NoLeak", "leaks threads", `has \d+ threads`, program{
+	{"Leaving", "leaks a descriptor after too long a question", `has \d+ descriptors`, program{hangUp: after("longer", keep)}},
+	{"Leaving", "leaks a descriptor when a write fails", `\d+ descriptors`, program{hangUp: after("write", keep)}},
+	{"Leaving", "leaks threads", `has \d+ threads`, program{
 		hangUp: func(conn *net.TCPConn, _ error) { conn.Close(); runtime.LockOSThread(); select {} }}},
-	{"NoLeak", "leaks processes", `has \d+ process`, program{
+	{"Leaving", "leaks processes", `has \d+ process`, program{
 		hangUp: func(conn *net.TCPConn, _ error) {
 			conn.Close()
 			command := exec.Command("true")

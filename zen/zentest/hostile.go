@@ -79,26 +79,6 @@ func (s *service) readLate(t testing.TB) (problem string, late bool) {
 	return problem, time.Since(read) > 3*time.Second/4
 }
 
-var resets = rule{
-	name:    "Reset",
-	promise: "A reset ends one client, and never the server.",
-	mend:    "every read and every write may return an error (connection reset, broken pipe): close that client and go on.",
-	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
-		for range 3 {
-			for _, leave := range ways {
-				c := s.connectWith(t, slow)
-				leave.reach(c)
-				c.reset()
-				next := s.connect(t)
-				next.name = "After a client that sent a reset " + leave.name + ", another client"
-				next.ask()
-				next.Close()
-			}
-		}
-	},
-}
-
 // ways are the states in which a client may leave.
 var ways = []struct {
 	name  string
@@ -110,7 +90,7 @@ var ways = []struct {
 	{"after an answer, in the middle of a question", func(c *client) { c.ask(); c.send("Simple is") }},
 	{"with answers unread", func(c *client) { c.ask(); c.send(strings.Repeat(question, 1000)) }},
 	{"while the server waits to send", func(c *client) { (&flooder{client: c}).tryToFill() }},
-	{"half-closed", func(c *client) { c.send(question); c.closeSide() }},
+	{"when half-closed", func(c *client) { c.send(question); c.closeSide() }},
 	{"after too long a question", func(c *client) { c.tryToSend(tooLong) }},
 }
 

@@ -54,8 +54,8 @@ type rule struct {
 var rules = slices.Concat([]rule{
 	atOnce,
 	answers, framing, longestQuestion, ownAnswers, silence,
-	hangUp, resets, neverReads, flood,
-	noSpin, noLeak, memory, descriptors,
+	hangUp, leaving, neverReads, flood,
+	noSpin, memory, descriptors,
 	stop, logLines, logReaderLeaves, permanentError,
 	whoWaits,
 }, onUnix)
