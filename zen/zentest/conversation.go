@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"fopnp/chapter07/zen"
 )
@@ -161,25 +160,5 @@ var ownAnswers = rule{
 				c.Close()
 			}
 		}
-	},
-}
-
-// long is how long a client stays silent, or a server is out of descriptors, before the
-// suite concludes that neither gives up.
-const long = 6 * time.Second
-
-var silence = rule{
-	name:    "Silence",
-	promise: "A client may be silent for as long as it likes.",
-	mend:    "set no limit of time: the service has none.",
-	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
-		c := s.connect(t)
-		c.ask()
-		c.send("Simple is ")
-		time.Sleep(long)
-		c.did("was silent for %v", long)
-		c.send("better than?")
-		c.expect(answer)
 	},
 }

@@ -111,8 +111,8 @@ var faults = []fault{
 		},
 		hangUp: func(conn *net.TCPConn, _ error) { other.CompareAndSwap(conn, nil); conn.Close() }}},
 
-	{"NoSpin", "spins", `nothing to do .*: it spins`, program{begin: func() { go spin(new(atomic.Bool)) }}},
-	{"NoSpin", "spins while it cannot write", `does not read.*: it spins`, program{
+	{"Silence", "spins", `nothing to do .*: it spins`, program{begin: func() { go spin(new(atomic.Bool)) }}},
+	{"Silence", "spins while it cannot write", `does not read.*: it spins`, program{
 		send: func(conn *net.TCPConn, answers []byte) (n int, err error) {
 			var written atomic.Bool
 			go func() { n, err = conn.Write(answers); written.Store(true) }()

@@ -104,7 +104,7 @@ var permanentError = rule{
 	name:    "PermanentError",
 	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
 	mend:    "retry only an error of accept that can pass.",
-	applies: func(s Server) bool { return s.ours() && inOneProcess(s) },
+	applies: func(s Server) bool { return s.ours() && s.Inetd != "nowait" },
 	check: func(t *testing.T, server Server) {
 		if runtime.GOOS != "linux" {
 			t.Skip("SKIPPED: only Linux lets a program destroy a socket that listens")

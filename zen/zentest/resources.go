@@ -15,28 +15,35 @@ import (
 	"fopnp/chapter07/zen"
 )
 
-var noSpin = rule{
-	name:    "NoSpin",
-	promise: "A server that has nothing to do uses no processor time.",
-	mend:    "wait for events without a time limit. A socket that has room to write is always ready: wait for that only while there is something to send. So is one whose client has closed its side: then do not wait for data.",
-	applies: inOneProcess,
+// long is how long a client stays silent, or a server is out of descriptors, before the
+// suite concludes that neither gives up.
+const long = 6 * time.Second
+
+var silence = rule{
+	name:    "Silence",
+	promise: "A client may send nothing, or read nothing, for as long as it likes. The server uses no processor time meanwhile.",
+	mend:    "set no limit of time: the service has none. Wait for events. A socket that has room to write is always ready: wait for that only while there is something to send. So is one whose client has closed its side: then do not wait for data.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
-		for range server.some(3) - 1 {
-			c := s.connect(t)
-			c.ask()
-			c.send("Beau")
+		c := s.connect(t)
+		c.ask()
+		c.send("Simple is ")
+		s.mustRest(t, "beside a silent client")
+		time.Sleep(long)
+		c.did("was silent for %v", long)
+		c.send("better than?Beau")
+		c.expect(answer)
+		if !several(server) {
+			c.Close()
 		}
 		f := &flooder{client: s.connect(t)}
 		if problem := f.tryToFill(); problem == "" { // if not, see NeverReads
-			s.mustRest(t, "beside silent clients, and one that does not read")
+			s.mustRest(t, "beside a silent client, and one that does not read")
 		}
 		f.closeSide()
 		s.mustRest(t, "beside a client that does not read, and has closed its side")
 		f.reset()
-		if server.AtOnce == 0 {
-			s.serveOne(t)
-		}
+		s.serveOne(t)
 		s.mustRest(t, "after that client has sent a reset")
 	},
 }

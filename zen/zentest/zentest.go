@@ -53,9 +53,9 @@ type rule struct {
 // others are not tried.
 var rules = slices.Concat([]rule{
 	atOnce,
-	answers, framing, longestQuestion, ownAnswers, silence,
+	answers, framing, longestQuestion, ownAnswers,
 	hangUp, leaving, neverReads, flood,
-	noSpin, memory, descriptors,
+	silence, memory, descriptors,
 	stop, logLines, logReaderLeaves, permanentError,
 	whoWaits,
 }, onUnix)
@@ -76,10 +76,9 @@ func (s Server) some(n int) int {
 	return n
 }
 
-func listens(s Server) bool      { return s.Inetd == "" }
-func several(s Server) bool      { return s.AtOnce != 1 }
-func unlimited(s Server) bool    { return s.AtOnce == 0 && s.Inetd == "" }
-func inOneProcess(s Server) bool { return s.Inetd != "nowait" }
+func listens(s Server) bool   { return s.Inetd == "" }
+func several(s Server) bool   { return s.AtOnce != 1 }
+func unlimited(s Server) bool { return s.AtOnce == 0 && s.Inetd == "" }
 
 var patience = flag.Duration("patience", 0, "how long a client waits at each step for what must happen (default 1m for a server of this repository, 10s for others)")
 
