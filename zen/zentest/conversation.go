@@ -1,6 +1,7 @@
 package zentest
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -9,31 +10,39 @@ import (
 	"fopnp/chapter07/zen"
 )
 
-// model returns the answers to a stream of bytes, seen as a whole.
-func model(stream string) string {
-	var answers strings.Builder
-	for question := range strings.SplitAfterSeq(stream, "?") {
-		if len(question) > zen.MaxQuestion || !strings.HasSuffix(question, "?") {
-			break
+// conversationRules say what a client gets.
+var conversationRules = []rule{{
+	name:    "AtOnce",
+	promise: "The server serves as many clients at once as its architecture allows. One more waits until a client leaves.",
+	mend:    "does the server serve a limited number of clients at once, as a server with one thread or a pool of them? Then say how many: -at-once 4. Without the flag any number is expected.",
+	check: func(t *testing.T, server Server) {
+		s := start(t, server, options{})
+		var held []*client
+		n := server.some(300)
+		if n < 300 && unlimited(server) {
+			t.Logf("SKIPPED in part: only %d clients come, because this system allows %d descriptors", n, descriptorLimit())
 		}
-		answer, known := zen.Aphorisms[question]
-		if !known {
-			answer = unknown
+		for i := range n {
+			c := s.connect(t)
+			c.name = fmt.Sprintf("Client number %d of %d at the same time", i+1, n)
+			c.ask()
+			held = append(held, c)
 		}
-		answers.WriteString(answer)
-	}
-	return answers.String()
-}
-
-// odd are questions, and parts of one at the end, that a server may take for others.
-var odd = []string{
-	"Beautiful is better than?", "Explicit is better than?", "Simple is better than?",
-	"?", "Flat is better than?", "simple is better than?", " Simple is better than?",
-	"\nSimple is better than?", "\ufeffSimple is better than?", "Simple is better than？?", "\x00?", "\xff\xfe?",
-	"优美优于?", "Simple is better than\r\n?", strings.Repeat("long ", 200) + "?", "Simple", "\n", "\xff\x00",
-}
-
-var answers = rule{
+		for _, c := range held {
+			c.ask()
+		}
+		if server.AtOnce == 0 {
+			return
+		}
+		extra := s.connect(t)
+		extra.name = fmt.Sprintf("While as many clients as the server serves at once (%d) are connected, one more", server.AtOnce)
+		extra.send(question)
+		extra.expectNothing()
+		held[len(held)/2].Close()
+		extra.did("saw another client leave")
+		extra.expect(answer)
+	},
+}, {
 	name:    "Answers",
 	promise: "Each question is answered, in order. A client that closes its side gets every answer, and then the end.",
 	mend:    "a question is every byte up to and including the next '?', spaces and newlines too. Look it up as it is, and answer " + unknown + " if it is not there. When a read returns the end, send what is not sent yet, and close the connection too.",
@@ -56,9 +65,7 @@ var answers = rule{
 		c.closeSide()
 		c.expectLast("")
 	},
-}
-
-var framing = rule{
+}, {
 	name:    "Framing",
 	promise: "How the bytes are cut up on their way changes nothing.",
 	mend:    "TCP is a stream of bytes. One read may return half a question or many: keep what has no '?' yet for the next read, and answer every question of a read.",
@@ -85,26 +92,7 @@ var framing = rule{
 			s.exchange(t, stream.String(), 1+random.IntN(1+stream.Len()))
 		}
 	},
-}
-
-// exchange sends stream in pieces of up to so many bytes, closes its side, and compares
-// everything that comes back with the model.
-func (s *service) exchange(t testing.TB, stream string, piece int) {
-	t.Helper()
-	c := s.connect(t)
-	defer c.Close()
-	c.did("sent %s in pieces of up to %d bytes, closed its side", quote(stream), piece)
-	go func() {
-		for chunk := range slices.Chunk([]byte(stream), piece) {
-			c.Write(chunk) // fails if a question was too long
-		}
-		c.CloseWrite()
-	}()
-	c.expect(model(stream))
-	c.expectHangUp()
-}
-
-var longestQuestion = rule{
+}, {
 	name:    "LongestQuestion",
 	promise: "A question of 4096 bytes is answered. After a longer one the server hangs up.",
 	mend:    "4096 bytes with the '?' are allowed. When 4097 have come without a '?', send no answer, and close the connection. Count the bytes of a question, not its letters, and not those of one read.",
@@ -125,9 +113,7 @@ var longestQuestion = rule{
 			c.Close()
 		}
 	},
-}
-
-var ownAnswers = rule{
+}, {
 	name:    "OwnAnswers",
 	promise: "Each client gets its own answers, whoever has just left and whichever listener accepts it.",
 	mend:    "two connections must not share a buffer for answers that are not sent yet. What is kept for a connection must go when it is closed: the system gives the same descriptor to the next one.",
@@ -161,4 +147,45 @@ var ownAnswers = rule{
 			}
 		}
 	},
+}}
+
+// model returns the answers to a stream of bytes, seen as a whole.
+func model(stream string) string {
+	var answers strings.Builder
+	for question := range strings.SplitAfterSeq(stream, "?") {
+		if len(question) > zen.MaxQuestion || !strings.HasSuffix(question, "?") {
+			break
+		}
+		answer, known := zen.Aphorisms[question]
+		if !known {
+			answer = unknown
+		}
+		answers.WriteString(answer)
+	}
+	return answers.String()
+}
+
+// odd are questions, and parts of one at the end, that a server may take for others.
+var odd = []string{
+	"Beautiful is better than?", "Explicit is better than?", "Simple is better than?",
+	"?", "Flat is better than?", "simple is better than?", " Simple is better than?",
+	"\nSimple is better than?", "\ufeffSimple is better than?", "Simple is better than？?", "\x00?", "\xff\xfe?",
+	"优美优于?", "Simple is better than\r\n?", strings.Repeat("long ", 200) + "?", "Simple", "\n", "\xff\x00",
+}
+
+// exchange sends stream in pieces of up to so many bytes, closes its side, and compares
+// everything that comes back with the model.
+func (s *service) exchange(t testing.TB, stream string, piece int) {
+	t.Helper()
+	c := s.connect(t)
+	defer c.Close()
+	c.did("sent %s in pieces of up to %d bytes, closed its side", quote(stream), piece)
+	go func() {
+		for chunk := range slices.Chunk([]byte(stream), piece) {
+			c.Write(chunk) // fails if a question was too long
+		}
+		c.CloseWrite()
+	}()
+	c.expect(model(stream))
+	c.expectHangUp()
 }

@@ -12,7 +12,8 @@ import (
 	"fopnp/chapter07/zen"
 )
 
-var hangUp = rule{
+// hostileRules say what a client cannot do to the server, and to the others.
+var hostileRules = []rule{{
 	name:    "HangUp",
 	promise: "When the server hangs up on a client that is still sending, the client gets the answers sent before. The server listens to it for about a second more.",
 	mend:    "to close a connection at which more arrives is to reset it, and the answers on their way are lost. Linger: shut down the writing side, read and discard for up to a second in all, then close.",
@@ -39,7 +40,58 @@ var hangUp = rule{
 			}
 		}
 	},
-}
+}, {
+	name:    "NeverReads",
+	promise: "The server stops reading from a client that does not read its answers. If the client reads slowly, it gets every answer.",
+	mend:    "read nothing more from a client until its answers are sent. A write that blocks does that; an event loop waits for room to write, and not for data. Do not queue answers without a limit. A write may take a part of the data only: keep exactly the rest.",
+	check: func(t *testing.T, server Server) {
+		s := start(t, server, options{})
+		var other *client
+		if several(server) {
+			other = s.connect(t)
+			other.ask()
+		}
+		f := &flooder{client: s.connectWith(t, slow)}
+		f.fill()
+		f.did("asked until the server read no more")
+		if other != nil {
+			other.name = "Beside one that does not read, another client"
+			for range 100 {
+				other.ask()
+			}
+			// Many answers to the other client must not overwrite those that wait.
+			other.burst(strings.Repeat("?Beautiful is better than?", 1000))
+		}
+		for range 10 {
+			f.drain(30 << 10)
+			f.fill()
+		}
+		f.closeSide()
+		f.SetReadBuffer(256 << 10)
+		f.drain(answered(f.asked) - f.read)
+		f.expectLast("")
+		f.Close()
+		s.serveOne(t)
+	},
+}, {
+	name:    "Flood",
+	promise: "The others get answers while one client floods the server.",
+	mend:    "after one read from a client, give the others a turn.",
+	applies: several,
+	check: func(t *testing.T, server Server) {
+		s := start(t, server, options{})
+		f, other := &flooder{client: s.connect(t)}, s.connect(t)
+		f.name = "A client that asks and reads without a pause"
+		other.name = "Beside one that floods the server, a client"
+		go f.flood()
+		for range 25 {
+			f.drain(100_000)
+			other.ask()
+		}
+		f.Close()
+		other.ask()
+	},
+}}
 
 var tooLong = strings.Repeat("x", zen.MaxQuestion+1)
 
@@ -185,61 +237,6 @@ func (f *flooder) drain(bytes int) {
 	from := f.read % len(floodAnswers)
 	f.expect(strings.Repeat(floodAnswers, 1+(from+bytes)/len(floodAnswers))[from : from+bytes])
 	f.read += bytes
-}
-
-var neverReads = rule{
-	name:    "NeverReads",
-	promise: "The server stops reading from a client that does not read its answers. If the client reads slowly, it gets every answer.",
-	mend:    "read nothing more from a client until its answers are sent. A write that blocks does that; an event loop waits for room to write, and not for data. Do not queue answers without a limit. A write may take a part of the data only: keep exactly the rest.",
-	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
-		var other *client
-		if several(server) {
-			other = s.connect(t)
-			other.ask()
-		}
-		f := &flooder{client: s.connectWith(t, slow)}
-		f.fill()
-		f.did("asked until the server read no more")
-		if other != nil {
-			other.name = "Beside one that does not read, another client"
-			for range 100 {
-				other.ask()
-			}
-			// Many answers to the other client must not overwrite those that wait.
-			other.burst(strings.Repeat("?Beautiful is better than?", 1000))
-		}
-		for range 10 {
-			f.drain(30 << 10)
-			f.fill()
-		}
-		f.closeSide()
-		f.SetReadBuffer(256 << 10)
-		f.drain(answered(f.asked) - f.read)
-		f.expectLast("")
-		f.Close()
-		s.serveOne(t)
-	},
-}
-
-var flood = rule{
-	name:    "Flood",
-	promise: "The others get answers while one client floods the server.",
-	mend:    "after one read from a client, give the others a turn.",
-	applies: several,
-	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
-		f, other := &flooder{client: s.connect(t)}, s.connect(t)
-		f.name = "A client that asks and reads without a pause"
-		other.name = "Beside one that floods the server, a client"
-		go f.flood()
-		for range 25 {
-			f.drain(100_000)
-			other.ask()
-		}
-		f.Close()
-		other.ask()
-	},
 }
 
 // flood asks until the connection ends.

@@ -44,9 +44,7 @@ func beInetd() {
 }
 
 // onUnix are the rules for which Unix is needed.
-var onUnix = []rule{whereItWaits, standardInput, nothingButAnswers, idle}
-
-var whereItWaits = rule{
+var onUnix = []rule{{
 	name:    "WhereItWaits",
 	promise: "The README's table of stacks is what happens.",
 	mend:    "compare the stacks with those under bin/where in README.md.",
@@ -59,11 +57,7 @@ var whereItWaits = rule{
 			return strings.ReplaceAll(stacks.Picture(dump), "main > TestMain > zentest.Main > main", "main")
 		})
 	},
-}
-
-func inetdStarts(s Server) bool { return s.Inetd != "" }
-
-var standardInput = rule{
+}, {
 	name:    "StandardInput",
 	promise: "If standard input is not what inetd passes, the program says so in one line.",
 	mend:    "call zen.RedirectOutput, and then zen.StdinConn (nowait) or zen.StdinListener (wait).",
@@ -116,32 +110,7 @@ var standardInput = rule{
 			}
 		}
 	},
-}
-
-var idle = rule{
-	name:    "Idle",
-	promise: "Under wait, the program exits when no client has come for 8 seconds, and the next client starts it again.",
-	mend:    "set the Timeout of the listener. It counts from the end of the last conversation.",
-	applies: func(s Server) bool { return s.Inetd == "wait" },
-	check: func(t *testing.T, server Server) {
-		const limit = 8 * time.Second
-		s := start(t, server, options{})
-		c := s.connect(t)
-		c.ask()
-		time.Sleep(limit + time.Second)
-		c.ask() // it has not left in the middle of a conversation
-		left := time.Now()
-		c.Close()
-		s.await(t, `^Waited 8 seconds with no further connections; shutting down$`)
-		s.serveOne(t) // it may not have exited yet
-		s.await(t, `^inetd: Ended process \d+: exit status 0$`)
-		if waited := time.Since(left); waited < limit {
-			t.Errorf("The program should wait for %v, and has waited for %v.", limit, waited)
-		}
-	},
-}
-
-var nothingButAnswers = rule{
+}, {
 	name:    "NothingButAnswers",
 	promise: "Under inetd nothing but answers reaches a client, whatever the log file is and whatever goes wrong.",
 	mend:    "call zen.RedirectOutput first: standard output and standard error are the client's socket.",
@@ -192,4 +161,27 @@ var nothingButAnswers = rule{
 		s.await(t, `^inetd: Ended process \d+: exit status 2$`)
 		s.serveOne(t)
 	},
-}
+}, {
+	name:    "Idle",
+	promise: "Under wait, the program exits when no client has come for 8 seconds, and the next client starts it again.",
+	mend:    "set the Timeout of the listener. It counts from the end of the last conversation.",
+	applies: func(s Server) bool { return s.Inetd == "wait" },
+	check: func(t *testing.T, server Server) {
+		const limit = 8 * time.Second
+		s := start(t, server, options{})
+		c := s.connect(t)
+		c.ask()
+		time.Sleep(limit + time.Second)
+		c.ask() // it has not left in the middle of a conversation
+		left := time.Now()
+		c.Close()
+		s.await(t, `^Waited 8 seconds with no further connections; shutting down$`)
+		s.serveOne(t) // it may not have exited yet
+		s.await(t, `^inetd: Ended process \d+: exit status 0$`)
+		if waited := time.Since(left); waited < limit {
+			t.Errorf("The program should wait for %v, and has waited for %v.", limit, waited)
+		}
+	},
+}}
+
+func inetdStarts(s Server) bool { return s.Inetd != "" }

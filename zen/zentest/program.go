@@ -1,15 +1,20 @@
 package zentest
 
 import (
+	"cmp"
 	"os"
 	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"fopnp/chapter07/zen/tools/watch/picture"
 )
 
-var stop = rule{
+// programRules say how a server ends, and what it prints.
+var programRules = []rule{{
 	name:    "Stop",
 	promise: "A server that is stopped or killed leaves its port to the next one. Signals that do not concern it change nothing.",
 	mend:    "end by SIGTERM, do not end by SIGURG or SIGWINCH, and repeat a call that returns EINTR. Set SO_REUSEADDR on the listening socket, or the port is taken for a minute after the server has ended.",
@@ -31,12 +36,7 @@ var stop = rule{
 			start(t, server, options{address: s.address}).serveOne(t)
 		}
 	},
-}
-
-// What the system says of a broken connection differs.
-const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
-
-var logLines = rule{
+}, {
 	name:    "Log",
 	promise: "Every client leaves the same two lines in the log of every server, and cannot forge one.",
 	mend:    "call NewConversation for each client, and End once.",
@@ -73,9 +73,7 @@ var logLines = rule{
 			}
 		}
 	},
-}
-
-var logReaderLeaves = rule{
+}, {
 	name:    "LogReaderLeaves",
 	promise: "When the reader of its log has left, the server goes on.",
 	mend:    "a write to a pipe that nobody reads raises SIGPIPE, which ends a process. Ignore that signal, and ignore the error of the write.",
@@ -98,9 +96,7 @@ var logReaderLeaves = rule{
 		}
 		s.connect(t).ask()
 	},
-}
-
-var permanentError = rule{
+}, {
 	name:    "PermanentError",
 	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
 	mend:    "retry only an error of accept that can pass.",
@@ -122,4 +118,67 @@ var permanentError = rule{
 			t.Error("The log should say why once (accept …: invalid argument), and nothing of retrying.")
 		}
 	},
+}, {
+	name:    "WhoWaits",
+	promise: "The README's picture is what happens, with a server that thinks.",
+	mend:    "compare the picture with that in README.md.",
+	applies: Server.ours,
+	check: func(t *testing.T, server Server) {
+		expectAsInReadme(t, pictures, func(step time.Duration) string {
+			s := start(t, server, options{environment: []string{thinkingVariable + "=" + step.String()}})
+			drawn, err := picture.Start(s.address, step)
+			must(t, err)
+			drawn.Wait() // an error is in the picture
+			return drawn.String()
+		})
+	},
+}}
+
+// What the system says of a broken connection differs.
+const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
+
+// expectAsInReadme fails if what happens is not what README.md has of this program.
+func expectAsInReadme(t *testing.T, find func(readme string) map[string]string, happens func(step time.Duration) string) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	must(t, err)
+	want := find(string(readme))[programName()]
+	for step := 100 * time.Millisecond; ; step *= 2 { // a busy machine needs a longer one
+		found := happens(step)
+		t.Logf("%s, with a tick of %v:\n%s", programName(), step, found)
+		if want == "" || found == want {
+			return
+		}
+		if step > 3*time.Second {
+			t.Fatalf("README.md has of %s\n%s", programName(), want)
+		}
+	}
+}
+
+// pictures returns the pictures in readme by the programs. Their names stand above
+// the picture, in bold.
+func pictures(readme string) map[string]string {
+	found := map[string]string{}
+	for _, match := range pictureOf.FindAllStringSubmatch(readme, -1) {
+		for name := range strings.SplitSeq(match[1], ", ") {
+			found[name] = match[2]
+		}
+	}
+	return found
+}
+
+var pictureOf = regexp.MustCompile("(?s)\n[*][*]([a-z0-9_, ]+)[.][*][*].*?\n(A  [^ \n]*\n[^`]*)```")
+
+// places returns the places in which programs wait, as readme has them.
+func places(readme string) map[string]string {
+	_, table, _ := strings.Cut(readme, "\n$ bin/where ")
+	table, _, _ = strings.Cut(table, "```")
+	found, name := map[string]string{}, ""
+	for _, row := range strings.SplitAfter(table, "\n")[1:] {
+		if len(row) > 13 {
+			name = cmp.Or(strings.TrimSpace(row[:13]), name)
+			found[name] += row[13:]
+		}
+	}
+	return found
 }

@@ -15,55 +15,8 @@ import (
 	"fopnp/chapter07/zen"
 )
 
-// long is how long a client stays silent, or a server is out of descriptors, before the
-// suite concludes that neither gives up.
-const long = 6 * time.Second
-
-var silence = rule{
-	name:    "Silence",
-	promise: "A client may send nothing, or read nothing, for as long as it likes. The server uses no processor time meanwhile.",
-	mend:    "set no limit of time: the service has none. Wait for events. A socket that has room to write is always ready: wait for that only while there is something to send. So is one whose client has closed its side: then do not wait for data.",
-	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
-		c := s.connect(t)
-		c.ask()
-		c.send("Simple is ")
-		s.mustRest(t, "beside a silent client")
-		time.Sleep(long)
-		c.did("was silent for %v", long)
-		c.send("better than?Beau")
-		c.expect(answer)
-		if !several(server) {
-			c.Close()
-		}
-		f := &flooder{client: s.connect(t)}
-		if problem := f.tryToFill(); problem == "" { // if not, see NeverReads
-			s.mustRest(t, "beside a silent client, and one that does not read")
-		}
-		f.closeSide()
-		s.mustRest(t, "beside a client that does not read, and has closed its side")
-		f.reset()
-		s.serveOne(t)
-		s.mustRest(t, "after that client has sent a reset")
-	},
-}
-
-// few is a limit of descriptors that a server with a leak soon reaches.
-const few = 64
-
-// startWithFew starts a server with few descriptors.
-func startWithFew(t *testing.T, server Server) *service {
-	skipWithoutShell(t)
-	return start(t, server, options{script: fmt.Sprintf(`ulimit -n %d; exec "$@"`, few)})
-}
-
-func skipWithoutShell(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED on Windows: there is no sh, which starts the server")
-	}
-}
-
-var leaving = rule{
+// resourceRules say what the server needs of the system.
+var resourceRules = []rule{{
 	name:    "Leaving",
 	promise: "A client that leaves, in whatever way, ends nobody else, and leaves no descriptor, thread or process behind.",
 	mend:    "every read and every write may return an error (connection reset, broken pipe): close that connection and go on. Close it at the end and after too long a question, too. End the thread that served it, and collect a process that has ended.",
@@ -110,15 +63,34 @@ var leaving = rule{
 			before = now
 		}
 	},
-}
-
-// raced reports whether the race detector is on. It keeps memory for what is freed.
-func raced() bool {
-	info, ok := debug.ReadBuildInfo()
-	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
-}
-
-var memory = rule{
+}, {
+	name:    "Silence",
+	promise: "A client may send nothing, or read nothing, for as long as it likes. The server uses no processor time meanwhile.",
+	mend:    "set no limit of time: the service has none. Wait for events. A socket that has room to write is always ready: wait for that only while there is something to send. So is one whose client has closed its side: then do not wait for data.",
+	check: func(t *testing.T, server Server) {
+		s := start(t, server, options{})
+		c := s.connect(t)
+		c.ask()
+		c.send("Simple is ")
+		s.mustRest(t, "beside a silent client")
+		time.Sleep(long)
+		c.did("was silent for %v", long)
+		c.send("better than?Beau")
+		c.expect(answer)
+		if !several(server) {
+			c.Close()
+		}
+		f := &flooder{client: s.connect(t)}
+		if problem := f.tryToFill(); problem == "" { // if not, see NeverReads
+			s.mustRest(t, "beside a silent client, and one that does not read")
+		}
+		f.closeSide()
+		s.mustRest(t, "beside a client that does not read, and has closed its side")
+		f.reset()
+		s.serveOne(t)
+		s.mustRest(t, "after that client has sent a reset")
+	},
+}, {
 	name:    "Memory",
 	promise: "When a client falls silent, the server frees its buffers.",
 	mend:    "do not keep a buffer for each client that is as large as its largest burst.",
@@ -164,9 +136,7 @@ var memory = rule{
 			}
 		}
 	},
-}
-
-var descriptors = rule{
+}, {
 	name:    "Descriptors",
 	promise: "Out of descriptors, the server keeps serving its clients. It accepts new ones when descriptors are free.",
 	mend:    "when accept fails with EMFILE, wait a little (5 ms, doubled up to a second) and try again. Do not end, do not try without a pause, and hang up on nobody.",
@@ -212,4 +182,29 @@ var descriptors = rule{
 		s.rests() // until it has closed them
 		s.serveOne(t)
 	},
+}}
+
+// long is how long a client stays silent, or a server is out of descriptors, before the
+// suite concludes that neither gives up.
+const long = 6 * time.Second
+
+// few is a limit of descriptors that a server with a leak soon reaches.
+const few = 64
+
+// startWithFew starts a server with few descriptors.
+func startWithFew(t *testing.T, server Server) *service {
+	skipWithoutShell(t)
+	return start(t, server, options{script: fmt.Sprintf(`ulimit -n %d; exec "$@"`, few)})
+}
+
+func skipWithoutShell(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("SKIPPED on Windows: there is no sh, which starts the server")
+	}
+}
+
+// raced reports whether the race detector is on. It keeps memory for what is freed.
+func raced() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }

@@ -15,7 +15,7 @@
 // the race detector watches the server too.
 //
 // A server in any language can be held to the rules, see README.md. The rules are in
-// the table below; go test -v prints them.
+// the lists that stand first in five files; go test -v prints them.
 //
 // The suite waits for the server, and for time only if a rule is about time. What must happen is an event: a
 // byte, or a line of the log. What must not happen is judged when the server rests,
@@ -51,14 +51,7 @@ type rule struct {
 
 // rules are in the order in which one mends them. If a server breaks the first, the
 // others are not tried.
-var rules = slices.Concat([]rule{
-	atOnce,
-	answers, framing, longestQuestion, ownAnswers,
-	hangUp, leaving, neverReads, flood,
-	silence, memory, descriptors,
-	stop, logLines, logReaderLeaves, permanentError,
-	whoWaits,
-}, onUnix)
+var rules = slices.Concat(conversationRules, hostileRules, resourceRules, programRules, onUnix)
 
 // ours reports whether the server is one of this repository.
 func (s Server) ours() bool { return s.Command == nil }
