@@ -105,10 +105,10 @@ var conversationRules = []rule{{
 				}
 			}
 		}
-		for _, end := range []string{"", strings.Repeat("x", 1<<20)} { // a long question without its '?'
+		for _, endless := range []string{tooLong, strings.Repeat("x", 1<<20)} {
 			c := s.connect(t)
 			c.ask()
-			c.tryToSend(strings.Repeat("x", zen.MaxQuestion+1) + end)
+			c.tryToSend(endless)
 			c.expectHangUp()
 			c.Close()
 		}

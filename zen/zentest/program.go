@@ -89,12 +89,10 @@ var programRules = []rule{{
 			c := s.connect(t)
 			c.name = "When nobody reads what the server prints, a client"
 			c.ask()
-			c.Close()
-			c = s.connect(t)
 			c.tryToSend("Beau")
 			c.reset()
 		}
-		s.connect(t).ask()
+		s.serveOne(t)
 	},
 }, {
 	name:    "PermanentError",

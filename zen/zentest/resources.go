@@ -169,8 +169,6 @@ var resourceRules = []rule{{
 		s.mustRest(t, "out of descriptors for a while")
 		for _, c := range served {
 			c.ask()
-		}
-		for _, c := range served {
 			c.Close()
 		}
 		for _, c := range waiting {
