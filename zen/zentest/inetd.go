@@ -50,11 +50,12 @@ var onUnix = []rule{{
 	mend:    "compare the stacks with those under bin/where in README.md.",
 	applies: Server.ours,
 	check: func(t *testing.T, server Server) {
-		expectAsInReadme(t, places, func(step time.Duration) string {
+		expectInReadme(t, "\n%-13s%s\n\\S", func(step time.Duration) string {
 			dump, err := stacks.Dump(t.Context(), server.Inetd, step, Program)
 			must(t, err)
 			// Under test main is called by Main.
-			return strings.ReplaceAll(stacks.Picture(dump), "main > TestMain > zentest.Main > main", "main")
+			rows := strings.ReplaceAll(strings.TrimSpace(stacks.Picture(dump)), "main > TestMain > zentest.Main > main", "main")
+			return strings.ReplaceAll(rows, "\n", "\n"+strings.Repeat(" ", 13))
 		})
 	},
 }, {
