@@ -46,7 +46,12 @@ var hostileRules = []rule{{
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
 		f := &flooder{client: s.connectWith(t, slow)}
-		f.fill()
+		fill := func() {
+			if problem := f.tryToFill(); problem != "" {
+				f.fatalf("%s", problem)
+			}
+		}
+		fill()
 		f.did("asked until the server read no more")
 		if several(server) {
 			other := s.connect(t)
@@ -59,7 +64,7 @@ var hostileRules = []rule{{
 		}
 		for range 10 {
 			f.drain(30 << 10)
-			f.fill()
+			fill()
 		}
 		f.closeSide()
 		f.SetReadBuffer(256 << 10)
@@ -167,14 +172,6 @@ type flooder struct {
 func answered(asked int) int {
 	whole, part := asked/len(floodQuestions), asked%len(floodQuestions)
 	return whole*len(floodAnswers) + len(model(floodQuestions[:part]))
-}
-
-// fill asks until the server has stopped reading.
-func (f *flooder) fill() {
-	f.t.Helper()
-	if problem := f.tryToFill(); problem != "" {
-		f.fatalf("%s", problem)
-	}
 }
 
 // tryToFill asks until the server has stopped reading: it rests, and has not read all that
