@@ -49,11 +49,7 @@ var conversationRules = []rule{{
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
 		for _, last := range []string{"", "Beau", question, question + "Beau", strings.Repeat(question, 100)} {
-			c := s.connect(t)
-			c.send(last)
-			c.closeSide()
-			c.expectLast(model(last))
-			c.Close()
+			s.exchange(t, last, 1<<20)
 		}
 		c := s.connect(t)
 		for _, question := range odd {
@@ -173,13 +169,13 @@ var odd = []string{
 	"优美优于?", "Simple is better than\r\n?", strings.Repeat("long ", 200) + "?", "Simple", "\n", "\xff\x00",
 }
 
-// exchange sends stream in pieces of up to so many bytes, closes its side, and compares
-// everything that comes back with the model.
+// exchange sends stream, so many bytes at a time, closes its side, and compares everything
+// that comes back with the model.
 func (s *service) exchange(t testing.TB, stream string, piece int) {
 	t.Helper()
 	c := s.connect(t)
 	defer c.Close()
-	c.did("sent %s in pieces of up to %d bytes, closed its side", quote(stream), piece)
+	c.did("sent %s, %d bytes at a time, closed its side", quote(stream), min(piece, len(stream)))
 	go func() {
 		for chunk := range slices.Chunk([]byte(stream), piece) {
 			c.Write(chunk) // fails if a question was too long
