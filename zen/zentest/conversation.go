@@ -48,7 +48,7 @@ var conversationRules = []rule{{
 	mend:    "a question is every byte up to and including the next '?', spaces and newlines too. Look it up as it is, and answer " + unknown + " if it is not there. When a read returns the end, send what is not sent yet, and close the connection too.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
-		for _, last := range []string{"", "Beau", question, question + "Beau", strings.Repeat(question, 100)} {
+		for _, last := range []string{"", "Beau", question} { // all at once is for Framing
 			s.exchange(t, last, 1<<20)
 		}
 		c := s.connect(t)
@@ -58,6 +58,7 @@ var conversationRules = []rule{{
 				c.expect(model(question))
 			}
 		}
+		c.send("Beau")
 		c.closeSide()
 		c.expectLast("")
 	},
