@@ -75,7 +75,7 @@ var resourceRules = []rule{{
 		s.mustRest(t, "beside a silent client")
 		time.Sleep(long)
 		c.did("was silent for %v", long)
-		c.send("better than?Beau")
+		c.send("better than?")
 		c.expect(answer)
 		if !several(server) {
 			c.Close()
