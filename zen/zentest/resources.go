@@ -142,13 +142,15 @@ var resourceRules = []rule{{
 	mend:    "when accept fails with EMFILE, wait a little (5 ms, doubled up to a second) and try again. Do not end, do not try without a pause, and hang up on nobody.",
 	applies: unlimited,
 	check: func(t *testing.T, server Server) {
+		skipWithoutShell(t)
 		s := startWithFew(t, server)
 		const clients = 90
 		var served, waiting []*client
-		for range clients { // who is accepted is answered before the next one comes
+		for i, failed := 0, 0; i < clients && failed < 5; i++ {
 			c, err := s.tryToConnect(t, net.Dialer{Timeout: time.Second})
-			if err != nil {
-				break // the system's queue of clients is full
+			if err != nil { // the system's queue of clients is full, or this machine is busy
+				failed++
+				continue
 			}
 			c.name = fmt.Sprintf("One of %d clients of a server with %d descriptors", clients, few)
 			c.tryToSend(question) // if this fails, so does the read
@@ -189,9 +191,8 @@ const long = 6 * time.Second
 // few is a limit of descriptors that a server with a leak soon reaches.
 const few = 64
 
-// startWithFew starts a server with few descriptors.
+// startWithFew starts a server with few descriptors, but not on Windows.
 func startWithFew(t *testing.T, server Server) *service {
-	skipWithoutShell(t)
 	return start(t, server, options{script: fmt.Sprintf(`ulimit -n %d; exec "$@"`, few)})
 }
 

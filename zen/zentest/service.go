@@ -175,7 +175,7 @@ func (s *service) newCommand(o options) (command *exec.Cmd) {
 		endWithParent(command)
 	}
 	command.Env = append(command.Env, o.environment...)
-	if o.script != "" {
+	if o.script != "" && runtime.GOOS != "windows" {
 		command.Args = append([]string{"sh", "-c", o.script, s.log + ".pipe", command.Path}, command.Args[1:]...)
 		command.Path = "/bin/sh"
 	}
