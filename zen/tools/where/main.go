@@ -16,6 +16,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -33,59 +34,29 @@ import (
 	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
-// show prints the picture of the stacks in dump, with name at its left.
-func show(output io.Writer, name, dump string) error {
-	picture := stacks.Picture(dump)
-	if picture == "" {
-		return errors.New("no stack has a function of this repository")
-	}
-	for row := range strings.Lines(picture) {
-		if _, err := fmt.Fprintf(output, "%s%s", name, row); err != nil {
-			return err
-		}
-		name = strings.Repeat(" ", len(name))
-	}
-	return nil
-}
-
-// filter copies input to output up to the stacks, and shows their picture in place of
-// them. A line of a log may look like the first line of the stacks.
+// filter copies input to output, with the picture of the stacks in place of the stacks. It
+// returns the first error, which is io.EOF at the end of input.
 func filter(output io.Writer, input io.Reader) error {
 	lines := bufio.NewReader(input)
 	for {
-		line, err := lines.ReadString('\n')
-		if strings.TrimSpace(line) == stacks.FirstLine {
-			if next, _ := lines.Peek(3); string(next) == "PC=" {
-				break
-			}
+		line, readErr := lines.ReadString('\n')
+		if strings.HasPrefix(line, "PC=0x") { // the stacks follow
+			rest, _ := io.ReadAll(lines) // its error comes again
+			line += string(rest)
+			line = cmp.Or(stacks.Picture(line), line) // a program of another repository has no picture
 		}
-		if _, err := io.WriteString(output, line); err != nil {
-			return err
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
+		_, writeErr := io.WriteString(output, line)
+		if err := cmp.Or(writeErr, readErr); err != nil {
 			return err
 		}
 	}
-	dump, err := io.ReadAll(lines)
-	if err != nil {
-		return err
-	}
-	if stacks.Picture(string(dump)) == "" { // a program of another repository
-		_, err := io.WriteString(output, stacks.FirstLine+"\n"+string(dump))
-		return err
-	}
-	fmt.Fprintln(output)
-	return show(output, "", string(dump))
 }
 
 // attributes give each program a process group, to end it with all that it has started.
 var attributes = syscall.SysProcAttr{Setpgid: true}
 
-// run returns the stacks of program.
-func run(ctx context.Context, program string) (dump string, err error) {
+// run returns the picture of the stacks of program.
+func run(ctx context.Context, program string) (picture string, err error) {
 	if _, err := exec.LookPath(program); err != nil {
 		return "", err
 	}
@@ -93,11 +64,15 @@ func run(ctx context.Context, program string) (dump string, err error) {
 	ctx, end := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no stacks within %v", patience))
 	defer end()
 	inetd := map[string]string{"in_zen1": "nowait", "in_zen2": "wait"}[filepath.Base(program)]
-	return stacks.Dump(ctx, inetd, time.Second/10, func(args ...string) *exec.Cmd {
+	dump, err := stacks.Dump(ctx, inetd, time.Second/10, func(args ...string) *exec.Cmd {
 		command := exec.Command(program, args...)
 		command.SysProcAttr = &attributes
 		return command
 	})
+	if picture = stacks.Picture(dump); err == nil && picture == "" {
+		err = errors.New("no stack has a function of this repository")
+	}
+	return picture, err
 }
 
 func main() {
@@ -107,16 +82,12 @@ func main() {
 	}
 	flag.Parse()
 	if flag.NArg() == 0 {
-		quit := make(chan os.Signal, 1)
-		signal.Notify(quit, syscall.SIGQUIT) // the terminal sends it to the filter too
+		quit, _ := signal.NotifyContext(context.Background(), syscall.SIGQUIT) // the terminal sends it to the filter too
 		if stdin, err := os.Stdin.Stat(); err == nil && stdin.Mode()&os.ModeCharDevice != 0 {
 			fmt.Fprintln(os.Stderr, "where: reading what a server prints on SIGQUIT; -h says more")
-			go func() {
-				<-quit
-				os.Exit(1)
-			}()
+			context.AfterFunc(quit, func() { os.Exit(1) })
 		}
-		if err := filter(os.Stdout, os.Stdin); err != nil {
+		if err := filter(os.Stdout, os.Stdin); err != io.EOF {
 			log.Fatal(err)
 		}
 		return
@@ -124,9 +95,10 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	defer stop()
 	for _, program := range flag.Args() {
-		dump, err := run(ctx, program)
+		picture, err := run(ctx, program)
 		if err == nil {
-			err = show(os.Stdout, fmt.Sprintf("%-13s", filepath.Base(program)), dump)
+			rows := strings.ReplaceAll(strings.TrimSpace(picture), "\n", fmt.Sprintf("\n%-13s", ""))
+			_, err = fmt.Printf("%-13s%s\n", filepath.Base(program), rows)
 		}
 		if err != nil {
 			log.Fatalf("%s: %v", program, err)

@@ -11,9 +11,6 @@ import (
 	"strings"
 )
 
-// FirstLine is the line before the stacks.
-const FirstLine = "SIGQUIT: quit"
-
 // Picture returns the picture of the stacks in dump, which may be from several
 // processes. Each line is a place: how many goroutines wait there, their state, and
 // their functions, the outermost first. The picture is empty if dump has no stacks.
