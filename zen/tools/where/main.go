@@ -6,7 +6,8 @@
 //	go build -o bin/ ./... && bin/where bin/srv_* bin/in_*
 //
 // It starts each program, connects the clients, and sends the program SIGQUIT: a Go
-// program then prints the stacks of its goroutines and ends (stacks/dump.go).
+// program then prints the stacks of its goroutines and ends (stacks/dump.go). The inetd
+// that is beside them starts in_zen1 and in_zen2.
 //
 // Without programs Where is a filter, for a server that you start yourself. Press
 // Control-\ to send SIGQUIT:
@@ -57,18 +58,17 @@ var attributes = syscall.SysProcAttr{Setpgid: true}
 
 // run returns the picture of the stacks of program.
 func run(ctx context.Context, program string) (picture string, err error) {
-	if _, err := exec.LookPath(program); err != nil {
-		return "", err
-	}
 	const patience = 20 * time.Second
 	ctx, end := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no stacks within %v", patience))
 	defer end()
-	inetd := map[string]string{"in_zen1": "nowait", "in_zen2": "wait"}[filepath.Base(program)]
-	dump, err := stacks.Dump(ctx, inetd, time.Second/10, func(args ...string) *exec.Cmd {
-		command := exec.Command(program, args...)
-		command.SysProcAttr = &attributes
-		return command
-	})
+	server := exec.Command(program, "-p", "0", "127.0.0.1")
+	name := filepath.Base(program)
+	if mode := map[string]string{"in_zen1": "nowait", "in_zen2": "wait"}[name]; mode != "" {
+		server = exec.Command(filepath.Dir(program)+"/inetd", "/dev/stdin")
+		server.Stdin = strings.NewReader("127.0.0.1:0 stream tcp " + mode + " me " + name + " " + name)
+	}
+	server.SysProcAttr = &attributes
+	dump, err := stacks.Dump(ctx, time.Second/10, server)
 	if picture = stacks.Picture(dump); err == nil && picture == "" {
 		err = errors.New("no stack has a function of this repository")
 	}

@@ -3,127 +3,97 @@
 package stacks
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
+	"regexp"
+	"strconv"
 	"syscall"
 	"time"
-
-	"fopnp/chapter07/zen"
-	"fopnp/chapter07/zen/tools/inetd/superserver"
 )
 
-// Dump starts a server, lets three clients ask a question and fall silent, sends the
-// server SIGQUIT, and returns what it prints. command returns the command of the server
-// with these arguments, in a process group of its own. mode is "nowait" or "wait" if
-// inetd starts the server, and "" if it listens itself.
+// Dump starts server, lets three clients ask a question and fall silent, sends SIGQUIT,
+// and returns what is printed. server is the command of a server, or of an inetd for one
+// service; then SIGQUIT is for the programs that it has started. server must be in a
+// process group of its own.
 //
 // The server may serve one client at a time, so the second and third client wait for an
 // answer for ten steps at most. Two more steps are enough for the server to wait again.
 // When ctx is done, Dump ends the server and returns.
-func Dump(ctx context.Context, mode string, step time.Duration, command func(args ...string) *exec.Cmd) (dump string, err error) {
-	if mode == "" {
-		dump, err = listens(ctx, step, command("-p", "0", "127.0.0.1"))
-	} else {
-		dump, err = underInetd(ctx, mode == "wait", step, command)
-	}
-	return dump, cmp.Or(context.Cause(ctx), err)
-}
-
-func listens(ctx context.Context, step time.Duration, server *exec.Cmd) (dump string, err error) {
-	server.Env = append(server.Environ(), "GOTRACEBACK=single")
-	stderr, err := server.StderrPipe()
-	if err == nil {
-		err = server.Start()
-	}
+func Dump(ctx context.Context, step time.Duration, server *exec.Cmd) (dump string, err error) {
+	defer func() { err = cmp.Or(context.Cause(ctx), err) }()
+	temporary, err := os.CreateTemp("", "stacks")
 	if err != nil {
+		return "", err
+	}
+	temporary.Close()
+	path := temporary.Name()
+	defer os.Remove(path)
+	log, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0) // so that several processes can print to it
+	if err != nil {
+		return "", err
+	}
+	defer log.Close()
+	server.Env = append(server.Environ(), "GOTRACEBACK=single", "ZEN_LOG="+path)
+	server.Stderr = log
+	if err := server.Start(); err != nil {
 		return "", err
 	}
 	defer server.Wait()
 	kill := func() { syscall.Kill(-server.Process.Pid, syscall.SIGKILL) }
 	defer kill()
 	defer context.AfterFunc(ctx, kill)()
-	output, address, printed := bufio.NewReader(stderr), "", ""
-	for found := false; !found; { // GODEBUG makes a program print more
-		line, err := output.ReadString('\n')
-		if printed += line; err != nil {
-			return "", fmt.Errorf("expected it to print Listening at, got %q", printed)
-		}
-		address, found = strings.CutPrefix(strings.TrimSpace(line), "Listening at ")
-	}
-	if err := connect(ctx, address, step); err != nil {
-		return "", err
-	}
-	server.Process.Signal(syscall.SIGQUIT)
-	text, err := io.ReadAll(output)
-	return string(text), err
-}
 
-func underInetd(ctx context.Context, wait bool, step time.Duration, command func(args ...string) *exec.Cmd) (dump string, err error) {
-	folder, err := os.MkdirTemp("", "stacks")
+	address, err := await(server, path, "Listening at")
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(folder)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	service := superserver.Service{
-		Listener: zen.Listener{TCPListener: listener.(*net.TCPListener)},
-		Wait:     wait,
-		Command: func() *exec.Cmd {
-			command := command()
-			command.Env = append(command.Environ(), "GOTRACEBACK=single")
-			if log, err := os.CreateTemp(folder, ""); err == nil { // one for each process
-				command.Env = append(command.Env, "ZEN_LOG="+log.Name())
-				log.Close()
-			}
-			return command
-		},
-		Pause:  step,
-		Signal: syscall.SIGQUIT,
-		Log:    log.New(io.Discard, "", 0),
-	}
-	serving, quit := context.WithCancel(ctx)
-	go service.Serve(serving)
-	err = connect(ctx, listener.Addr().String(), step)
-	quit()
-	service.End()
-	logs, _ := filepath.Glob(folder + "/*")
-	for _, log := range logs {
-		text, _ := os.ReadFile(log)
-		dump += string(text)
-	}
-	return dump, err
-}
-
-// connect connects three clients, until ctx is done. Each asks a question, so that it is
-// certainly accepted if the server accepts so many.
-func connect(ctx context.Context, address string, step time.Duration) error {
 	for i := range 3 {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
-			return err
+			return "", err
 		}
-		context.AfterFunc(ctx, func() { conn.Close() })
+		defer conn.Close()
+		// Who has an answer is certainly accepted.
 		io.WriteString(conn, "Simple is better than?") // if this fails, so does the read
 		if i > 0 {
 			conn.SetReadDeadline(time.Now().Add(10 * step))
 		}
 		if _, err = conn.Read(make([]byte, 100)); err != nil && !os.IsTimeout(err) {
-			return fmt.Errorf("no answer: %w", err)
+			return "", fmt.Errorf("no answer: %w", err)
 		}
 	}
 	time.Sleep(2 * step)
-	return nil
+	printed, _ := os.ReadFile(path)
+	programs := regexp.MustCompile(`Started \S+ as process (\d+)`).FindAllSubmatch(printed, -1)
+	for _, program := range programs { // one after the other, for they share the log
+		pid, _ := strconv.Atoi(string(program[1]))
+		syscall.Kill(pid, syscall.SIGQUIT)
+		await(server, path, fmt.Sprintf("Ended process %d:", pid))
+	}
+	if programs == nil {
+		server.Process.Signal(syscall.SIGQUIT)
+		server.Wait()
+	}
+	printed, err = os.ReadFile(path)
+	return string(printed), err
+}
+
+// await waits until server has printed text to a file, and returns the word after text. It
+// returns an error if server ends before.
+func await(server *exec.Cmd, path, text string) (word string, err error) {
+	for ; ; time.Sleep(10 * time.Millisecond) {
+		ended, _ := syscall.Wait4(server.Process.Pid, nil, syscall.WNOHANG, nil)
+		printed, _ := os.ReadFile(path)
+		if match := regexp.MustCompile(text + ` (\S+).*\n`).FindSubmatch(printed); match != nil {
+			return string(match[1]), nil
+		}
+		if ended != 0 {
+			return "", fmt.Errorf("expected it to print %s, got %q", text, printed)
+		}
+	}
 }
