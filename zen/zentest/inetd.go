@@ -3,7 +3,6 @@
 package zentest
 
 import (
-	"context"
 	"errors"
 	"log"
 	"net"
@@ -27,20 +26,10 @@ func beInetd() {
 	log.SetPrefix("inetd: ")
 	signal.Ignore(crash, destroy) // they are for the program
 	attributes.Setpgid = false    // one group for all, which the suite ends
-	wait := os.Getenv(inetdVariable) == "wait"
+	mode := os.Getenv(inetdVariable)
 	os.Unsetenv(inetdVariable)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		log.Fatal(err)
-	}
-	service := superserver.Service{
-		Listener: zen.Listener{TCPListener: listener.(*net.TCPListener)},
-		Wait:     wait,
-		Command:  func() *exec.Cmd { return Program() },
-		Pause:    time.Second,
-		Log:      log.Default(),
-	}
-	log.Fatal(service.Serve(context.Background()))
+	command := func() *exec.Cmd { return Program() }
+	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), command))
 }
 
 // onUnix are the rules for which Unix is needed.

@@ -7,12 +7,11 @@
 //
 // It is an inetd to read. It listens at the port of each line, and then serves each in a
 // goroutine. It needs no root: it starts programs from its own folder, as the user who
-// has started it. What nowait and wait mean is in zen/tools/inetd/superserver. The line
-// to look at is the one that calls Serve.
+// has started it. When inetd ends, programs that run go on. What nowait and wait mean is
+// in zen/tools/inetd/superserver. The line to look at is the one that calls serve.
 package main
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,9 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
 	"fopnp/chapter07/zen"
 	"fopnp/chapter07/zen/tools/inetd/superserver"
@@ -35,12 +32,14 @@ import (
 //
 //	1060 stream tcp nowait brandon /usr/bin/in_zen1 in_zen1
 //
-// In place of the port there may be an address, such as 127.0.0.1:1060.
-func open(line, folder string) (*superserver.Service, error) {
+// and returns a function that serves it. In place of the port there may be an address,
+// such as 127.0.0.1:1060.
+func open(line, folder string) (serve func() error, err error) {
 	var address, mode, user, program, name string
-	_, err := fmt.Sscanf(line, "%s stream tcp %s %s %s %s", &address, &mode, &user, &program, &name)
+	_, err = fmt.Sscanf(line, "%s stream tcp %s %s %s %s", &address, &mode, &user, &program, &name)
 	mode, _, _ = strings.Cut(mode, ".") // a limit may follow, as in nowait.1000
-	if err != nil || mode != "nowait" && mode != "wait" {
+	serveMode := superserver.Serve[mode]
+	if err != nil || serveMode == nil {
 		return nil, fmt.Errorf("expected port stream tcp nowait|wait user program name, got %q", line)
 	}
 	program = filepath.Join(folder, filepath.Base(program))
@@ -50,25 +49,23 @@ func open(line, folder string) (*superserver.Service, error) {
 	if !strings.Contains(address, ":") {
 		address = ":" + address // every interface
 	}
-	listener, err := net.Listen("tcp", address)
+	tcp, err := net.Listen("tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		err = fmt.Errorf("%w; stop the server that runs there", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &superserver.Service{
-		Listener: zen.Listener{TCPListener: listener.(*net.TCPListener)},
-		Wait:     mode == "wait",
-		Command:  func() *exec.Cmd { return &exec.Cmd{Path: program, Args: strings.Fields(line)[6:]} },
-		Pause:    time.Second,
-		Signal:   syscall.SIGKILL,
-		Log:      log.Default(),
-	}, nil
+	log.Printf("Listening at %v for %s", tcp.Addr(), name)
+	listener := zen.Listener{TCPListener: tcp.(*net.TCPListener)}
+	command := func() *exec.Cmd { return &exec.Cmd{Path: program, Args: strings.Fields(line)[6:]} }
+	return func() error { return serveMode(listener, command) }, nil
 }
 
 func main() {
 	log.SetFlags(0)
+	// The reader of the log may leave. Not Ignore, which the programs would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: inetd FILE\nAn inetd to read. FILE is an inetd.conf; the programs are in inetd's own folder.")
 	}
@@ -85,7 +82,7 @@ func main() {
 	}
 	self, _ := os.Executable() // if this fails, no program is found
 	folder := filepath.Dir(self)
-	services := map[string]*superserver.Service{} // by the place of the line, such as inetd.conf:2
+	services := map[string]func() error{} // by the place of the line, such as inetd.conf:2
 	for i, line := range strings.Split(string(text), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -96,26 +93,13 @@ func main() {
 			log.Fatalf("%s: %v", place, err)
 		}
 	}
-	if len(services) == 0 {
-		log.Fatalf("%s: expected at least one service", file)
-	}
 
-	log.Printf("Starting programs from %s, as the user who runs inetd", folder)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // its reader may leave; not Ignore, which the programs would inherit
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var serving sync.WaitGroup
-	for place, s := range services {
-		serving.Add(1)
-		go func() {
-			log.Printf("%s: no further clients: %v", place, s.Serve(ctx))
-			serving.Done()
-		}()
+	ended := make(chan error)
+	for place, serve := range services {
+		go func() { ended <- fmt.Errorf("%s: no further clients: %w", place, serve()) }()
 	}
-	go func() { serving.Wait(); stop() }()
-	<-ctx.Done()
-	stop() // a second signal ends inetd even if nobody reads its log
-	for _, s := range services {
-		s.End()
+	for range services {
+		log.Print(<-ended)
 	}
-	os.Exit(1)
+	log.Fatalf("%s has no service that listens", file)
 }
