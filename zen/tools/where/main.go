@@ -82,7 +82,8 @@ func main() {
 	}
 	flag.Parse()
 	if flag.NArg() == 0 {
-		quit, _ := signal.NotifyContext(context.Background(), syscall.SIGQUIT) // the terminal sends it to the filter too
+		// The terminal sends SIGQUIT to the filter too.
+		quit, _ := signal.NotifyContext(context.Background(), syscall.SIGQUIT)
 		if stdin, err := os.Stdin.Stat(); err == nil && stdin.Mode()&os.ModeCharDevice != 0 {
 			fmt.Fprintln(os.Stderr, "where: reading what a server prints on SIGQUIT; -h says more")
 			context.AfterFunc(quit, func() { os.Exit(1) })

@@ -32,7 +32,7 @@ func TestErrors(t *testing.T) {
 	}
 	t.Cleanup(func() { listener.Close() })
 	go func() {
-		for conn, err := listener.Accept(); err == nil; conn, err = listener.Accept() {
+		if conn, err := listener.Accept(); err == nil {
 			conn.Close()
 		}
 	}()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -25,7 +26,9 @@ import (
 // goroutines. It returns an error when the socket does not listen any more, because
 // somebody who shares it has shut it down or, under nowait, closed it. Programs that run
 // go on.
-var Serve = map[string]func(listener zen.Listener, command func() *exec.Cmd) error{"nowait": nowait, "wait": wait}
+var Serve = map[string]func(listener zen.Listener, command func() *exec.Cmd) error{
+	"nowait": nowait, "wait": wait,
+}
 
 func nowait(listener zen.Listener, command func() *exec.Cmd) error {
 	for {
@@ -35,7 +38,7 @@ func nowait(listener zen.Listener, command func() *exec.Cmd) error {
 		}
 		log.Printf("Accepted connection from %v", conn.RemoteAddr())
 		go func() { // the next client does not wait for a program that cannot be started
-			pid := start(conn.(socket), command)
+			pid := start(conn.(*net.TCPConn), command)
 			conn.Close() // the program has a copy
 			await(pid)
 		}()
@@ -69,12 +72,9 @@ func wait(listener zen.Listener, command func() *exec.Cmd) error {
 // between two starts.
 const pause = time.Second
 
-// A socket is a client's connection, or the listening socket.
-type socket interface{ File() (*os.File, error) }
-
-// start starts a program with socket as its descriptors 0, 1 and 2. If the program
-// cannot be started, start logs why and tries again.
-func start(socket socket, command func() *exec.Cmd) (pid int) {
+// start starts a program with socket, which is a client's connection or listens, as its
+// descriptors 0, 1 and 2. If the program cannot be started, start logs why and tries again.
+func start(socket interface{ File() (*os.File, error) }, command func() *exec.Cmd) (pid int) {
 	for ; ; time.Sleep(pause) {
 		program := command()
 		file, err := socket.File()

@@ -26,14 +26,13 @@ import (
 // When ctx is done, Dump ends the server and returns.
 func Dump(ctx context.Context, step time.Duration, server *exec.Cmd) (dump string, err error) {
 	defer func() { err = cmp.Or(context.Cause(ctx), err) }()
-	temporary, err := os.CreateTemp("", "stacks")
+	folder, err := os.MkdirTemp("", "stacks")
 	if err != nil {
 		return "", err
 	}
-	temporary.Close()
-	path := temporary.Name()
-	defer os.Remove(path)
-	log, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0) // so that several processes can print to it
+	defer os.RemoveAll(folder)
+	path := folder + "/log" // several processes print to it
+	log, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return "", err
 	}
