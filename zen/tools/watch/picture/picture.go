@@ -165,7 +165,7 @@ var polite = &kind{question, (*client).converse}
 
 // Kinds are the clients that can stand beside the polite ones, each for 12 ticks.
 var Kinds = map[string]*kind{
-	"silent":  {"", func(c *client) { go c.receive(); c.beSilent(12) }},
+	"silent":  {"", func(c *client) { go c.receive(); c.next.Store('-'); c.wait(12) }},
 	"flood":   {longQuestion, func(c *client) { go c.receive(); go c.ask(); c.wait(12) }},
 	"deaf":    {longQuestion, func(c *client) { go c.ask(); c.wait(12) }},
 	"endless": {tooLong, func(c *client) { go c.awaitEnd(); c.wait(12) }},
@@ -186,7 +186,8 @@ var (
 func (c *client) converse() {
 	err := c.hear()
 	if err == nil {
-		c.beSilent(6)
+		c.next.Store('-')
+		c.wait(6)
 		c.next.Store('.')
 		io.WriteString(c.conn, question) // if this fails, so does the read
 		err = c.hear()
@@ -205,11 +206,6 @@ func (c *client) hear() error {
 	}
 	c.answered()
 	return nil
-}
-
-func (c *client) beSilent(ticks int) {
-	c.next.Store('-')
-	c.wait(ticks)
 }
 
 // ask asks as fast as it can. What is not sent when the connection ends is discarded.
