@@ -21,7 +21,7 @@ var resourceRules = []rule{{
 	promise: "A client that leaves, in whatever way, ends nobody else, and leaves no descriptor, thread or process behind.",
 	mend:    "every read and every write may return an error (connection reset, broken pipe): close that connection and go on. Close it at the end and after too long a question, too. End the thread that served it, and collect a process that has ended.",
 	check: func(t *testing.T, server Server) {
-		s := startWithFew(t, server)
+		s := start(t, server, options{script: withFew})
 		number, after := 0, ""
 		before, growths := map[string]int{}, map[string]int{}
 		for round := 1; ; round++ {
@@ -143,7 +143,7 @@ var resourceRules = []rule{{
 	applies: unlimited,
 	check: func(t *testing.T, server Server) {
 		skipWithoutShell(t)
-		s := startWithFew(t, server)
+		s := start(t, server, options{script: withFew})
 		const clients = 90
 		var served, waiting []*client
 		for i, failed := 0, 0; i < clients && failed < 5; i++ {
@@ -188,13 +188,8 @@ var resourceRules = []rule{{
 // suite concludes that neither gives up.
 const long = 6 * time.Second
 
-// few is a limit of descriptors that a server with a leak soon reaches.
-const few = 64
-
-// startWithFew starts a server with few descriptors, but not on Windows.
-func startWithFew(t *testing.T, server Server) *service {
-	return start(t, server, options{script: fmt.Sprintf(`ulimit -n %d; exec "$@"`, few)})
-}
+// few is a limit of descriptors that a server with a leak soon reaches. The script sets it, but not on Windows.
+const few, withFew = 64, `ulimit -n 64; exec "$@"`
 
 func skipWithoutShell(t *testing.T) {
 	if runtime.GOOS == "windows" {

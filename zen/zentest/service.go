@@ -109,7 +109,7 @@ func Run(t testing.TB, command *exec.Cmd) Result {
 type options struct {
 	environment []string
 	address     string // where to listen; "" is a free port of 127.0.0.1
-	script      string // for sh: starts the command "$@"; $0 is a path for its own use
+	script      string // for sh: starts the command "$@"; $0 is a path for its own use. Windows has no sh
 }
 
 // A service is a running server: a process, and those that it has started.
