@@ -120,8 +120,9 @@ var programRules = []rule{{
 	mend:    "compare the picture with that in README.md.",
 	applies: Server.ours,
 	check: func(t *testing.T, server Server) {
-		const below = "\n[*][*][a-z0-9_, ]*\\b%s\\b[a-z0-9_, ]*[.][*][*].*\n(?:[^*\n].*\n)*%s```" // the name, in bold
-		expectInReadme(t, below, func(step time.Duration) string {
+		// The program's name stands above, in bold.
+		const pattern = "\n[*][*][a-z0-9_, ]*\\b%s\\b[a-z0-9_, ]*[.][*][*].*\n(?:[^*\n].*\n)*%s```"
+		expectInReadme(t, pattern, func(step time.Duration) string {
 			s := start(t, server, options{environment: []string{thinkingVariable + "=" + step.String()}})
 			drawn, err := picture.Start(s.address, step)
 			must(t, err)

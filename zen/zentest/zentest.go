@@ -15,7 +15,7 @@
 // the race detector watches the server too.
 //
 // A server in any language can be held to the rules, see README.md. The rules are in
-// the lists that stand first in five files; go test -v prints them.
+// five lists, each in a file of its own; go test -v prints them.
 //
 // The suite waits for the server, and for time only if a rule is about time. What must happen is an event: a
 // byte, or a line of the log. What must not happen is judged when the server rests,
