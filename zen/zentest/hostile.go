@@ -158,7 +158,6 @@ var (
 		return questions.String()
 	}()
 	floodAnswers = model(floodQuestions)
-	manyFloods   = strings.Repeat(floodQuestions, 64)
 )
 
 // A flooder asks, and reads none or some of the answers.
@@ -181,13 +180,18 @@ func (f *flooder) tryToFill() (problem string) {
 	f.t.Helper()
 	f.SetReadBuffer(4 << 10)
 	f.SetWriteBuffer(16 << 10)
+	sent := 0                                 // bytes since the last look
 	for taken, progress := 0, time.Now(); ; { // bytes that the server has taken, and when it took the last
 		f.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-		n, err := io.WriteString(f.TCPConn, manyFloods[f.asked%len(floodQuestions):])
+		n, err := io.WriteString(f.TCPConn, floodQuestions[f.asked%len(floodQuestions):])
 		f.asked += n
 		if err != nil && !os.IsTimeout(err) {
 			f.fatalf("It asked %d KB of questions and read %d KB of answers. It expected the server to stop reading, and got an error: %v.", f.asked>>10, f.read>>10, err)
 		}
+		if sent += n; n > 0 && sent < 4<<20 {
+			continue // there was room
+		}
+		sent = 0
 		rests := n == 0 && f.service.restsWithin(time.Second)
 		q, known := f.queues()
 		if n := max(0, f.asked-q.clientSent-q.serverUnread); n != taken {
