@@ -27,16 +27,6 @@ func Benchmark(b *testing.B, server Server) {
 	b.Run("Flood", func(b *testing.B) { floods(b, start(b, server, options{})) })
 }
 
-// connectMany returns so many clients that have asked a question.
-func (s *service) connectMany(b *testing.B, n int) (clients []*client) {
-	for range s.server.some(n) {
-		c := s.connect(b)
-		c.ask()
-		clients = append(clients, c)
-	}
-	return clients
-}
-
 // used returns how much processor time the server has used.
 func (s *service) used() time.Duration { return look(s.processes()).used }
 

@@ -41,6 +41,18 @@ func (s *service) connectWith(t testing.TB, dialer net.Dialer) *client {
 	return c
 }
 
+// connectMany returns so many clients that have asked a question, if the server serves so
+// many at once.
+func (s *service) connectMany(t testing.TB, n int) (clients []*client) {
+	t.Helper()
+	for range s.server.some(n) {
+		c := s.connect(t)
+		c.ask()
+		clients = append(clients, c)
+	}
+	return clients
+}
+
 func (s *service) tryToConnect(t testing.TB, dialer net.Dialer) (*client, error) {
 	dialer.Timeout = cmp.Or(dialer.Timeout, s.patience)
 	dialer.SetMultipathTCP(false) // GODEBUG may turn it on, and it is slow
@@ -117,7 +129,9 @@ func (c *client) tryToExpect(want string) (problem string) {
 			return difference(want, string(got)) + c.then(err) + "."
 		}
 	}
-	c.did("got %s", quote(want))
+	if want != "" {
+		c.did("got %s", quote(want))
+	}
 	return ""
 }
 

@@ -113,10 +113,7 @@ var resourceRules = []rule{{
 			for waves := 1; ; waves++ {
 				before := s.memory()
 				if len(held) == 0 || who != "The same" {
-					held = nil
-					for range clients {
-						held = append(held, s.connect(t))
-					}
+					held = s.connectMany(t, clients)
 				}
 				for _, c := range held {
 					c.send(strings.Repeat("x", zen.MaxQuestion-1))
