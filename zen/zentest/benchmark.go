@@ -58,7 +58,7 @@ func questions(b *testing.B, s *service) {
 func silent(b *testing.B, s *service) {
 	before := s.memory()
 	var clients []*client
-	for range s.server.some(2000) {
+	for range s.some(2000) {
 		clients = append(clients, s.connect(b))
 	}
 	for _, step := range []struct {

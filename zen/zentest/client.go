@@ -45,7 +45,7 @@ func (s *service) connectWith(t testing.TB, dialer net.Dialer) *client {
 // many at once.
 func (s *service) connectMany(t testing.TB, n int) (clients []*client) {
 	t.Helper()
-	for range s.server.some(n) {
+	for range s.some(n) {
 		c := s.connect(t)
 		c.ask()
 		clients = append(clients, c)
@@ -54,7 +54,7 @@ func (s *service) connectMany(t testing.TB, n int) (clients []*client) {
 }
 
 func (s *service) tryToConnect(t testing.TB, dialer net.Dialer) (*client, error) {
-	dialer.Timeout = cmp.Or(dialer.Timeout, s.patience)
+	dialer.Timeout = cmp.Or(dialer.Timeout, s.patience())
 	dialer.SetMultipathTCP(false) // GODEBUG may turn it on, and it is slow
 	conn, err := dialer.Dial("tcp", s.address)
 	if err != nil {
@@ -66,13 +66,13 @@ func (s *service) tryToConnect(t testing.TB, dialer net.Dialer) (*client, error)
 
 // Read waits for as long as a client waits.
 func (c *client) Read(data []byte) (int, error) {
-	c.SetReadDeadline(time.Now().Add(c.service.patience))
+	c.SetReadDeadline(time.Now().Add(c.service.patience()))
 	return c.TCPConn.Read(data)
 }
 
 // Write waits for as long as a client waits.
 func (c *client) Write(data []byte) (int, error) {
-	c.SetWriteDeadline(time.Now().Add(c.service.patience))
+	c.SetWriteDeadline(time.Now().Add(c.service.patience()))
 	return c.TCPConn.Write(data)
 }
 

@@ -34,7 +34,7 @@ var hostileRules = []rule{{
 		hungUp := time.Now()
 		s.serveOne(t) // while the server waits for c to close, or after that
 		for ; c.tryToSend("y") == nil; time.Sleep(10 * time.Millisecond) {
-			if passed := time.Since(hungUp); passed > max(long, s.patience) {
+			if passed := time.Since(hungUp); passed > max(long, s.patience()) {
 				c.fatalf("The server has hung up, and still takes what the client sends after %v.", passed)
 			}
 		}
@@ -97,8 +97,8 @@ var tooLong = strings.Repeat("x", zen.MaxQuestion+1)
 
 // readLate returns what goes wrong for a client that sends on when the server has hung
 // up, and then reads its answers. A server lingers for a second. If all takes more than a
-// half of that, the suite was late, as it is on a busy machine. If it takes all of
-// s.patience, that is the server's fault.
+// half of that, the suite was late, as it is on a busy machine. If it takes as long as
+// a client waits, that is the server's fault.
 func (s *service) readLate(t testing.TB) (problem string, late bool) {
 	const asked = 2000 // 48 KB of answers fit into the buffers, but of the smallest systems
 	began := time.Now()
@@ -120,7 +120,7 @@ func (s *service) readLate(t testing.TB) (problem string, late bool) {
 		problem = c.story("The server has not waited until the client closed, or for a second" + c.then(err) + ".")
 	}
 	passed := time.Since(began)
-	if late = passed > time.Second/2 && passed < s.patience; problem != "" || late {
+	if late = passed > time.Second/2 && passed < s.patience(); problem != "" || late {
 		return problem, late
 	}
 	read := time.Now()
@@ -208,7 +208,7 @@ func (f *flooder) tryToFill() (problem string) {
 		if rests && (q.serverUnread > 0 || !known) {
 			return ""
 		}
-		if time.Since(progress) > f.service.patience {
+		if time.Since(progress) > f.service.patience() {
 			f.service.mustRest(f.t, "beside one that does not read")
 			return ""
 		}

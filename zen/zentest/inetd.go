@@ -40,7 +40,7 @@ var onUnix = []rule{{
 	applies: Server.ours,
 	check: func(t *testing.T, server Server) {
 		expectInReadme(t, "\n%-13s%s\n\\S", func(step time.Duration) string {
-			dump, err := stacks.Dump(t.Context(), step, (&service{server: server}).newCommand(options{}))
+			dump, err := stacks.Dump(t.Context(), step, (&service{Server: server}).newCommand(options{}))
 			must(t, err)
 			// Under test main is called by Main.
 			rows := strings.ReplaceAll(strings.TrimSpace(stacks.Picture(dump)), "main > TestMain > zentest.Main > main", "main")

@@ -61,7 +61,7 @@ func look(processes []string) (now activity) {
 // that a client waits. It rests if for five looks in a row no task of its processes
 // runs or waits for a processor, none comes or goes, and all together use less than a
 // twentieth of a processor. A server that waits to try something again rests too.
-func (s *service) rests() bool { return s.restsWithin(s.patience) }
+func (s *service) rests() bool { return s.restsWithin(s.patience()) }
 
 func (s *service) restsWithin(limit time.Duration) bool {
 	if !hasProc() {
@@ -95,7 +95,7 @@ func (s *service) mustRest(t testing.TB, when string) {
 	before := look(s.processes())
 	time.Sleep(time.Second)
 	used := look(s.processes()).used - before.used
-	t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience, used.Round(time.Millisecond))
+	t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience(), used.Round(time.Millisecond))
 }
 
 // resources counts what the server has. The names are for messages.

@@ -114,13 +114,12 @@ type options struct {
 
 // A service is a running server: a process, and those that it has started.
 type service struct {
-	server   Server
-	command  *exec.Cmd
-	address  string
-	log      string          // the file of what it prints
-	ended    context.Context // done when command has ended
-	stopped  bool            // the test has ended it
-	patience time.Duration
+	Server
+	command *exec.Cmd
+	address string
+	log     string          // the file of what it prints
+	ended   context.Context // done when command has ended
+	stopped bool            // the test has ended it
 }
 
 // start starts a server, waits until it listens, and stops it at the end of the
@@ -128,7 +127,7 @@ type service struct {
 func start(t testing.TB, server Server, o options) *service {
 	t.Helper()
 	ended, end := context.WithCancel(context.Background())
-	s := &service{server: server, address: o.address, log: t.TempDir() + "/zen.log", ended: ended, patience: server.patience()}
+	s := &service{Server: server, address: o.address, log: t.TempDir() + "/zen.log", ended: ended}
 	s.command = s.newCommand(o)
 	output, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	must(t, err)
@@ -152,7 +151,7 @@ func start(t testing.TB, server Server, o options) *service {
 
 // newCommand returns the command of a server with these options.
 func (s *service) newCommand(o options) (command *exec.Cmd) {
-	if s.address == "" && !s.server.ours() {
+	if s.address == "" && !s.ours() {
 		s.address = freeAddress()
 	}
 	host, port, err := net.SplitHostPort(s.address)
@@ -160,14 +159,14 @@ func (s *service) newCommand(o options) (command *exec.Cmd) {
 		host, port = "127.0.0.1", "0"
 	}
 	switch {
-	case s.server.Inetd != "":
+	case s.Inetd != "":
 		command = Program()
-		command.Env = append(command.Env, inetdVariable+"="+s.server.Inetd, "ZEN_LOG="+s.log)
-	case s.server.ours():
+		command.Env = append(command.Env, inetdVariable+"="+s.Inetd, "ZEN_LOG="+s.log)
+	case s.ours():
 		command = Program("-p", port, host)
 	default:
 		var words []string
-		for _, word := range s.server.Command {
+		for _, word := range s.Command {
 			words = append(words, strings.NewReplacer("{host}", host, "{port}", port).Replace(word))
 		}
 		command = exec.Command(words[0], words[1:]...)
@@ -199,7 +198,7 @@ func freeAddress() string {
 // awaitListening waits until a client can connect to a server that may print nothing.
 func (s *service) awaitListening(t testing.TB) {
 	t.Helper()
-	limit := max(s.patience, time.Minute)
+	limit := max(s.patience(), time.Minute)
 	for began := time.Now(); s.ended.Err() == nil && time.Since(began) < limit; time.Sleep(5 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", s.address); err == nil {
 			conn.Close()
@@ -233,7 +232,7 @@ func (s *service) await(t testing.TB, pattern string) []string {
 		if ended {
 			t.Fatalf("The log should have a line that matches %s before the server ends.", pattern)
 		}
-		if time.Since(changed) > s.patience {
+		if time.Since(changed) > s.patience() {
 			t.Fatalf("The log should have a line that matches %s%s.", pattern, s.nothingFor())
 		}
 	}
@@ -241,7 +240,7 @@ func (s *service) await(t testing.TB, pattern string) []string {
 
 // nothingFor says how long the suite has waited.
 func (s *service) nothingFor() string {
-	return fmt.Sprintf(", then nothing happened for %v (if the machine is busy: -patience %v)", s.patience, 6*s.patience)
+	return fmt.Sprintf(", then nothing happened for %v (if the machine is busy: -patience %v)", s.patience(), 6*s.patience())
 }
 
 // end ends the server and all that it has started with signal, and returns how it has
@@ -257,7 +256,7 @@ func (s *service) awaitEnd(t testing.TB, why string) string {
 	t.Helper()
 	select {
 	case <-s.ended.Done():
-	case <-time.After(s.patience):
+	case <-time.After(s.patience()):
 		t.Errorf("The server should end %s%s.", why, s.nothingFor())
 	}
 	s.stopped = true
@@ -284,7 +283,7 @@ func (s *service) stop(t testing.TB) {
 		if state := s.end(t, os.Kill); state != killed {
 			t.Errorf("The server has ended: %s.", state)
 		}
-		if line := unexpected.FindString(text); line != "" && s.server.ours() && !strings.Contains(text, "on purpose") {
+		if line := unexpected.FindString(text); line != "" && s.ours() && !strings.Contains(text, "on purpose") {
 			t.Errorf("It should not print %q.", line)
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 var (
@@ -114,7 +113,7 @@ func TestKilled(t *testing.T) {
 	}
 	defer command.Wait()
 	defer command.Process.Kill()
-	s := &service{patience: time.Minute}
+	s := &service{}
 	if _, err := fmt.Fscanf(output, "address: %s", &s.address); err != nil {
 		t.Fatal(err)
 	}
