@@ -66,8 +66,9 @@ func silent(b *testing.B, s *service) {
 		unit  string
 	}{{"", "B/new"}, {"x", "B/half"}, {strings.Repeat("?", 4097), "B/burst"}} {
 		for _, c := range clients {
-			io.WriteString(c, step.sends)
-			io.ReadFull(c, make([]byte, len(unknown)*strings.Count(step.sends, "?")))
+			io.WriteString(c, step.sends) // if this fails, so does the read
+			_, err := io.ReadFull(c, make([]byte, len(unknown)*strings.Count(step.sends, "?")))
+			must(b, err)
 		}
 		s.rests()
 		b.ReportMetric(float64(s.memory()-before)/float64(len(clients)), step.unit)
@@ -81,9 +82,10 @@ func floods(b *testing.B, s *service) {
 	polite := s.connectMany(b, 1)[0]
 	for _, c := range s.connectMany(b, 16) {
 		go c.flood()
+		c.expect(floodAnswers[:1]) // the flood has begun
+		c.SetDeadline(time.Time{})
 		go io.Copy(io.Discard, c.TCPConn)
 	}
-	time.Sleep(time.Second) // until the flood has begun
 	var waits []time.Duration
 	before, began := s.used(), time.Now()
 	b.ResetTimer()

@@ -58,9 +58,6 @@ var conversationRules = []rule{{
 				c.expect(model(question))
 			}
 		}
-		c.send("Beau")
-		c.closeSide()
-		c.expectLast("")
 	},
 }, {
 	name:    "Framing",
@@ -184,5 +181,9 @@ func (s *service) exchange(t testing.TB, stream string, piece int) {
 		c.CloseWrite()
 	}()
 	c.expect(model(stream))
-	c.expectHangUp()
+	if strings.Count(model(stream), ".") < strings.Count(stream, "?") { // one was too long
+		c.expectHangUp()
+	} else {
+		c.expectLast("")
+	}
 }

@@ -187,7 +187,7 @@ var faults = []fault{
 }
 
 var (
-	kept  = make(chan any, 1<<16)     // nobody receives it
+	kept  = make(chan any, 1<<16)     // nobody receives them
 	other atomic.Pointer[net.TCPConn] // another client's
 )
 
@@ -281,7 +281,7 @@ func linger(limit time.Duration) func(conn *net.TCPConn, err error) {
 	}
 }
 
-// after closes a connection. If the error says what, it calls do in place of that.
+// after closes a connection. If the error has the text what, it calls do instead.
 func after(what string, do func(conn *net.TCPConn)) func(conn *net.TCPConn, err error) {
 	return func(conn *net.TCPConn, err error) {
 		if strings.Contains(err.Error(), what) {

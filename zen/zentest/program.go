@@ -21,7 +21,8 @@ var programRules = []rule{{
 	applies: listens,
 	check: func(t *testing.T, server Server) {
 		for _, last := range []os.Signal{os.Kill, syscall.SIGTERM} { // Windows kills it twice
-			s := start(t, server, options{})
+			address := freeAddress() // no client gets it when it is free
+			s := start(t, server, options{address: address})
 			c := s.connect(t)
 			c.name = "While SIGURG and SIGWINCH reach the server, a client"
 			for range 50 {
@@ -33,7 +34,7 @@ var programRules = []rule{{
 			s.end(t, last)
 			c.did("saw the server end by the signal %v", last)
 			c.expectHangUp()
-			start(t, server, options{address: s.address}).serveOne(t)
+			start(t, server, options{address: address}).serveOne(t)
 		}
 	},
 }, {
@@ -122,7 +123,7 @@ var programRules = []rule{{
 	check: func(t *testing.T, server Server) {
 		// The program's name stands above, in bold.
 		const pattern = "\n[*][*][a-z0-9_, ]*\\b%s\\b[a-z0-9_, ]*[.][*][*].*\n(?:[^*\n].*\n)*%s```"
-		expectInReadme(t, pattern, func(step time.Duration) string {
+		expectInReadme(t, server, pattern, func(step time.Duration) string {
 			s := start(t, server, options{environment: []string{thinkingVariable + "=" + step.String()}})
 			drawn, err := picture.Start(s.address, step)
 			must(t, err)
@@ -135,9 +136,9 @@ var programRules = []rule{{
 // What the system says of a broken connection differs.
 const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
 
-// expectInReadme fails if README.md, which has this program, does not have what happens.
-// The pattern is for the program's name and for that.
-func expectInReadme(t *testing.T, pattern string, happens func(step time.Duration) string) {
+// expectInReadme fails if README.md, which has this program, does not show what happens
+// returns. The pattern is a format for the program's name and that text.
+func expectInReadme(t *testing.T, server Server, pattern string, happens func(step time.Duration) string) {
 	t.Helper()
 	readme, err := os.ReadFile("../README.md")
 	must(t, err)
@@ -149,7 +150,7 @@ func expectInReadme(t *testing.T, pattern string, happens func(step time.Duratio
 		if expected.Match(readme) || !strings.Contains(string(readme), "("+programName()+"/main.go)") {
 			return
 		}
-		if time.Since(began) > 3*time.Minute {
+		if time.Since(began) > 3*server.patience() {
 			t.Fatalf("README.md does not have this of %s.", programName())
 		}
 	}

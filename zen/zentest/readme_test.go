@@ -16,13 +16,11 @@ const readme = "../../README.md"
 func read(t *testing.T, path string) string {
 	t.Helper()
 	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	return string(text)
 }
 
-// find returns the submatches of pattern in a file, of which there must be one.
+// find returns the submatches of pattern in a file, and fails if there is none.
 func find(t *testing.T, path, pattern string) [][]string {
 	t.Helper()
 	found := regexp.MustCompile(pattern).FindAllStringSubmatch(read(t, path), -1)

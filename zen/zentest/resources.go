@@ -44,10 +44,10 @@ var resourceRules = []rule{{
 				t.Fatalf("%d clients have come and left, one after the other. A server with %d descriptors has run out of them.", number, few)
 			}
 			if !hasProc() && round < few/5 {
-				continue // until a leak would have taken all descriptors
+				continue // if each round leaves 5, the server has none in the end
 			}
 			now, grown := s.resources(), false
-			for _, what := range []string{"processes", "threads", "descriptors"} { // a process has threads
+			for _, what := range []string{"processes", "threads", "descriptors"} { // a process that is left adds to all three
 				if round == 1 || now[what] < before[what]+5 {
 					growths[what] = 0
 					continue
@@ -66,7 +66,7 @@ var resourceRules = []rule{{
 }, {
 	name:    "Silence",
 	promise: "A client may send nothing, or read nothing, for as long as it likes. The server uses no processor time meanwhile.",
-	mend:    "set no limit of time: the service has none. Wait for events. A socket that has room to write is always ready: wait for that only while there is something to send. So is one whose client has closed its side: then do not wait for data.",
+	mend:    "set no limit of time: the service has none. Wait for events. A socket that has room to write is always ready: wait for that only while there is something to send. A socket whose client has closed its side always has something to read: then do not wait for data.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server, options{})
 		c := s.connect(t)
@@ -102,12 +102,12 @@ var resourceRules = []rule{{
 		// A right server may keep a stack, and what its allocator does not give back:
 		// 160 KB for each client were seen. A burst is 480 KB of answers.
 		const burst, limit = 20_000, 320 << 10
-		clients := server.some(450) / 9 // who stay for nine waves
+		clients := max(1, server.some(450)/9) // so many of each of nine waves stay
 		s := start(t, server, options{})
 		var held []*client
 		for _, who := range []string{"The same", "Each time another"} {
 			if len(s.processes()) > clients {
-				return // a client has a process, which costs what a process costs
+				t.Skip("SKIPPED: a client has a process, which costs what a process costs")
 			}
 			// A server with a garbage collector may grow for some waves, and then no more.
 			for waves := 1; ; waves++ {
@@ -171,8 +171,8 @@ var resourceRules = []rule{{
 			c.Close()
 		}
 		for _, c := range waiting {
-			if problem := c.tryToExpect(answer); strings.Contains(problem, "nothing happened") {
-				c.fatalf("When %d others had left: %s", len(served), problem)
+			if _, err := io.ReadFull(c, make([]byte, len(answer))); os.IsTimeout(err) {
+				c.fatalf("When %d others had left, it expected the answer and got nothing%s.", len(served), c.then(err))
 			} // else the system has no queue for it, or libuv has refused it
 			c.Close()
 		}
@@ -185,7 +185,8 @@ var resourceRules = []rule{{
 // suite concludes that neither gives up.
 const long = 6 * time.Second
 
-// few is a limit of descriptors that a server with a leak soon reaches. The script sets it, but not on Windows.
+// few is a limit of descriptors that a server with a leak soon reaches. The script sets it,
+// but not on Windows.
 const few, withFew = 64, `ulimit -n 64; exec "$@"`
 
 func skipWithoutShell(t *testing.T) {

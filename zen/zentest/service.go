@@ -183,8 +183,8 @@ func (s *service) newCommand(o options) (command *exec.Cmd) {
 
 var firstPort, ports = rand.Uint32N(20000), atomic.Uint32{}
 
-// freeAddress returns an address at which nobody listens: another one each time, and
-// one that Linux, macOS and Windows give to no client.
+// freeAddress returns an unused address, another one each time. Its port is outside the
+// ranges from which Linux, macOS and Windows choose the port of a client.
 func freeAddress() string {
 	for {
 		address := fmt.Sprintf("127.0.0.1:%d", 10000+(firstPort+ports.Add(1))%20000)
@@ -200,12 +200,15 @@ func (s *service) awaitListening(t testing.TB) {
 	t.Helper()
 	limit := max(s.patience(), time.Minute)
 	for began := time.Now(); s.ended.Err() == nil && time.Since(began) < limit; time.Sleep(5 * time.Millisecond) {
-		if conn, err := net.Dial("tcp", s.address); err == nil {
+		if conn, err := net.DialTimeout("tcp", s.address, time.Second); err == nil {
 			conn.Close()
 			return
 		}
 	}
-	t.Fatalf("The server does not start: it has ended, or does not listen at %s after %v.", s.address, limit)
+	if s.ended.Err() != nil {
+		t.Fatal("The server does not start: it has ended.")
+	}
+	t.Fatalf("The server does not start: it does not listen at %s after %v.", s.address, limit)
 }
 
 // printed returns what the server has printed until now.

@@ -17,9 +17,9 @@
 // A server in any language can be held to the rules, see README.md. The rules are in
 // five lists, each in a file of its own; go test -v prints them.
 //
-// The suite waits for the server, and for time only if a rule is about time. What must happen is an event: a
-// byte, or a line of the log. What must not happen is judged when the server rests,
-// see [service.rests].
+// The suite waits for the server, and for time only if a rule is about time. What must
+// happen is an event: a byte, or a line of the log. What must not happen is judged when
+// the server rests, see [service.rests].
 package zentest
 
 import (
@@ -92,7 +92,7 @@ func Test(t *testing.T, server Server) {
 		t.Skip("SKIPPED: ", listening.Missing)
 	}
 	if !hasProc() {
-		t.Log("SKIPPED in part: only Linux tells whether a server rests. The suite waits for half a second in place of that.")
+		t.Log("SKIPPED in part: only Linux tells whether a server rests, spins, or leaks threads and processes. The suite waits for half a second in place of that.")
 	}
 	broken := make([]bool, len(rules))
 	t.Cleanup(func() { // all rules have ended

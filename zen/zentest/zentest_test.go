@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -67,7 +68,10 @@ func TestFaults(t *testing.T) {
 	}
 	bitten := map[string]bool{"WhoWaits": true, "WhereItWaits": true} // these compare with README.md
 	for _, fault := range faults {
-		bitten[fault.rule] = true
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.name == fault.rule }) {
+			t.Errorf("there is no rule %s", fault.rule)
+		}
+		bitten[fault.rule] = bitten[fault.rule] || fault.says != ""
 		t.Run(fault.rule+" "+fault.name, func(t *testing.T) {
 			t.Parallel()
 			if fault.rule == "Memory" && raced() {
@@ -105,18 +109,13 @@ func TestKilled(t *testing.T) {
 	t.Parallel()
 	command := testAgain("^TestKilled$", variable+"=1")
 	output, err := command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
+	must(t, command.Start())
 	defer command.Wait()
 	defer command.Process.Kill()
 	s := &service{}
-	if _, err := fmt.Fscanf(output, "address: %s", &s.address); err != nil {
-		t.Fatal(err)
-	}
+	_, err = fmt.Fscanf(output, "address: %s", &s.address)
+	must(t, err)
 	c := s.connect(t)
 	c.ask()
 	command.Process.Kill()

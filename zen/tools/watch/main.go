@@ -93,7 +93,7 @@ the server the same.`)
 	}
 	fmt.Printf(". waits  A is answered  - is silent  | leaves  ! error  (a column is %v)\n", zen.ThinkingTime)
 	err = draw(p)
-	// The first client waits for nobody: its row shows how long the server thinks.
+	// Without -beside, A is first. It waits for nobody: its row shows how long the server thinks.
 	row, _, _ := strings.Cut(p.String(), "\n")
 	if strings.HasPrefix(row, "A ") && strings.HasSuffix(row, "A|") && row != "A  A------A|" {
 		log.Printf("A does not get its answers in a tick: start the server with -think %v too", zen.ThinkingTime)

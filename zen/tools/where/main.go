@@ -82,7 +82,7 @@ func main() {
 	}
 	flag.Parse()
 	if flag.NArg() == 0 {
-		// The terminal sends SIGQUIT to the filter too.
+		// The terminal sends SIGQUIT to the filter, too. It must read the stacks before it ends.
 		quit, _ := signal.NotifyContext(context.Background(), syscall.SIGQUIT)
 		if stdin, err := os.Stdin.Stat(); err == nil && stdin.Mode()&os.ModeCharDevice != 0 {
 			fmt.Fprintln(os.Stderr, "where: reading what a server prints on SIGQUIT; -h says more")

@@ -2,8 +2,8 @@
 
 // Package superserver does what inetd does with one line of its inetd.conf. Under
 // "nowait" it accepts each client, and starts a program for it. Under "wait" it only
-// finds out that a client is there: the program accepts. It logs who is accepted, starts
-// and ends.
+// finds out that a client is there: the program accepts. It logs each client that it
+// accepts, and each program that starts or ends.
 package superserver
 
 import (
@@ -22,10 +22,9 @@ import (
 )
 
 // Serve has a function for each mode, "nowait" and "wait". It serves the clients of
-// listener, with the programs that command returns: a new one for each start, in several
-// goroutines. It returns an error when the socket does not listen any more, because
-// somebody who shares it has shut it down or, under nowait, closed it. Programs that run
-// go on.
+// listener, and calls command for each program that it starts, from several goroutines at
+// once. It returns an error when the socket does not listen any more, because somebody who
+// shares it has shut it down or, under nowait, closed it. Programs that run go on.
 var Serve = map[string]func(listener zen.Listener, command func() *exec.Cmd) error{
 	"nowait": nowait, "wait": wait,
 }
@@ -53,12 +52,12 @@ func wait(listener zen.Listener, command func() *exec.Cmd) error {
 		return err
 	}
 	for {
-		queue, _, err := poller.Wait() // returns when a client is in the queue
+		socket, _, err := poller.Wait() // returns when a client is in the queue
 		if err != nil {
 			return err
 		}
 		// A socket that does not listen any more is always ready.
-		if listens, err := syscall.GetsockoptInt(int(queue), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err != nil || listens == 0 {
+		if listens, err := syscall.GetsockoptInt(int(socket), syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err != nil || listens == 0 {
 			return errors.New("the socket does not listen any more")
 		}
 		log.Printf("A client is in the queue at %v", listener.Addr())

@@ -145,7 +145,8 @@ func (c *client) answered() {
 	}
 }
 
-// wait waits for so many ticks, or until c's row is complete.
+// wait waits for so many ticks, or until c's row is complete, and then until the next tick
+// begins: symbols are added in the middle of a tick.
 func (c *client) wait(ticks int) {
 	c.mu.Lock()
 	for until := len(c.row) + ticks; len(c.row) < until && !c.complete(); {

@@ -57,7 +57,7 @@ func Dump(ctx context.Context, step time.Duration, server *exec.Cmd) (dump strin
 			return "", err
 		}
 		defer conn.Close()
-		// Who has an answer is certainly accepted.
+		// A client that has an answer has been accepted.
 		io.WriteString(conn, "Simple is better than?") // if this fails, so does the read
 		if i > 0 {
 			conn.SetReadDeadline(time.Now().Add(10 * step))

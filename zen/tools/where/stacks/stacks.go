@@ -25,7 +25,7 @@ func Picture(dump string) string {
 			count[[2]string{path, header[1]}]++
 		}
 	}
-	// What starts in main comes first: its rest is empty or begins with a space.
+	// What starts in main comes first: without "main" it is empty or begins with a space.
 	order := func(a, b [2]string) int {
 		return cmp.Or(cmp.Compare(strings.TrimPrefix(a[0], "main"), strings.TrimPrefix(b[0], "main")), cmp.Compare(a[1], b[1]))
 	}
