@@ -406,6 +406,12 @@ func TestListenerIsKept(t *testing.T) {
 // New fails if the listener is no TCP listener, and if there is no descriptor.
 func TestNewFails(t *testing.T) {
 	r := newRig(t)
+	next := func() int { // the number of the next descriptor
+		fd, _ := syscall.Dup(0)
+		defer syscall.Close(fd)
+		return fd
+	}
+	before := next()
 	if _, err := New(struct{ net.Listener }{}); err == nil || !strings.Contains(err.Error(), "expected a TCP listener") {
 		t.Errorf("of a listener without a socket: %v", err)
 	}
@@ -414,6 +420,9 @@ func TestNewFails(t *testing.T) {
 			t.Errorf("without a descriptor: %v", err)
 		}
 	})
+	if after := next(); after != before {
+		t.Errorf("the next descriptor is %d, want %d", after, before)
+	}
 }
 
 // A client inherits what package net sets on every connection.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"os"
 	"os/exec"
@@ -77,6 +78,8 @@ func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
 		"\n # a comment\n1060 tcp\n":                   `:3: expected port stream tcp nowait|wait user program name, got "1060 tcp"`,
 		"1060 stream tcp maybe me one one":             `:1: expected port stream tcp nowait|wait user program name, got "1060 stream tcp maybe me one one"`,
+		"1060 dgram tcp wait me one one":               `:1: expected port stream tcp nowait|wait user program name, got "1060 dgram tcp wait me one one"`,
+		"1060 stream tcp wait me one":                  `:1: expected port stream tcp nowait|wait user program name, got "1060 stream tcp wait me one"`,
 		"1060 stream tcp\twait  me other one":          ":1: expected a program at " + folder + "other; inetd looks only in its own folder",
 		"70000 stream tcp wait me " + name + " one":    ":1: listen tcp: address 70000: invalid port",
 		taken + " stream tcp wait me " + name + " one": ":1: listen tcp " + taken + ": bind: address already in use; stop the server that runs there",
@@ -125,17 +128,22 @@ func TestInetd(t *testing.T) {
 }
 
 // Under wait a program that ends and has accepted nobody is started again, once a second.
+// The log says how it has ended.
 func TestNeverAccepts(t *testing.T) {
-	t.Parallel()
-	listener, starts := listen(t), make(chan bool, 1000)
-	go superserver.Serve["wait"](listener, func() *exec.Cmd {
-		starts <- true
-		return exec.Command("false")
-	})
+	read, write := io.Pipe()
+	log.SetFlags(0)
+	log.SetOutput(write)
+	defer log.SetOutput(os.Stderr)
+	defer read.Close() // ends a write that waits
+	listener, lines := listen(t), bufio.NewReader(read)
+	go superserver.Serve["wait"](listener, func() *exec.Cmd { return exec.Command("sh", "-c", "kill -KILL $$") })
 	begun := time.Now()
 	connect(t, listener.Addr().String())
 	for range 3 {
-		<-starts
+		const format = "A client is in the queue at %s\nStarted sh as process %d\nEnded process %d: signal: killed\n"
+		if _, err := fmt.Fscanf(lines, format, new(string), new(int), new(int)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if took := time.Since(begun); took < 2*time.Second {
 		t.Errorf("the program has started three times within %v", took)

@@ -46,6 +46,8 @@ deaf     \.{12}\|
 endless  \.?-{11,12}\|
 (?:[A-F]        [A-F]------[A-F]\|
 ){6}`},
+		{1, "", `(?:[A-F]  [A-F]------[A-F]\|
+){6}`},
 		{4, "", `A  A-{4,5}A\|
 (?:[B-F]  .*
 ){5}A does not get its answers in a tick: start the server with -think \w+ too

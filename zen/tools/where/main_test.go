@@ -49,12 +49,14 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// The inetd beside in_zen1 starts it.
+// The inetd beside in_zen1 and in_zen2 starts them.
 func TestInetd(t *testing.T) {
 	inetd := write(t, "inetd", "cat $1 >&2")
-	_, err := run(t.Context(), filepath.Dir(inetd)+"/in_zen1")
-	if want := `got "127.0.0.1:0 stream tcp nowait me in_zen1 in_zen1"`; !strings.HasSuffix(fmt.Sprint(err), want) {
-		t.Errorf("got %v, want %s", err, want)
+	for program, mode := range map[string]string{"in_zen1": "nowait", "in_zen2": "wait"} {
+		_, err := run(t.Context(), filepath.Dir(inetd)+"/"+program)
+		if want := fmt.Sprintf(`got "127.0.0.1:0 stream tcp %s me %s %[2]s"`, mode, program); !strings.HasSuffix(fmt.Sprint(err), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 }
 
