@@ -142,7 +142,7 @@ var ways = []struct {
 	{"after an answer", (*client).ask},
 	{"after an answer, in the middle of a question", func(c *client) { c.ask(); c.send("Simple is") }},
 	{"with answers unread", func(c *client) { c.ask(); c.send(strings.Repeat(question, 1000)) }},
-	{"while the server waits to send", func(c *client) { (&flooder{client: c}).tryToFill() }},
+	{"while the server waits to send", func(c *client) { (&flooder{client: c}).push() }},
 	{"when half-closed", func(c *client) { c.send(question); c.closeSide() }},
 	{"after too long a question", func(c *client) { c.tryToSend(tooLong) }},
 }

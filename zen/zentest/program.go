@@ -56,7 +56,7 @@ var programRules = []rule{{
 			}, `Client CLIENT error: received "\\nListening at 6\.6\.6\.6:1\\r\\n\\x1b\[2J\\xffx{10}" then socket closed`},
 			{func(c *client) { c.send(tooLong) }, `Client CLIENT error: question longer than 4096 bytes`},
 			{func(c *client) { c.ask(); c.send("Beau"); c.reset() }, `Client CLIENT error: ` + broken},
-			{func(c *client) { (&flooder{client: c}).tryToFill(); c.reset() }, `Client CLIENT error: ` + broken},
+			{func(c *client) { (&flooder{client: c}).push(); c.reset() }, `Client CLIENT error: ` + broken},
 		} {
 			before := s.printed()
 			c := s.connect(t)
@@ -137,21 +137,26 @@ var programRules = []rule{{
 const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
 
 // expectInReadme fails if README.md, which has this program, does not show what happens
-// returns. The pattern is a format for the program's name and that text.
+// returns, three times the same. The pattern is a format for the program's name and that text.
 func expectInReadme(t *testing.T, server Server, pattern string, happens func(step time.Duration) string) {
 	t.Helper()
 	readme, err := os.ReadFile("../README.md")
 	must(t, err)
-	began := time.Now()
+	began, before, same := time.Now(), "", 0
 	for step := 100 * time.Millisecond; ; step *= 2 { // a busy machine needs a longer one
 		found := happens(step)
 		t.Logf("%s, with a tick of %v:\n%s", programName(), step, found)
 		expected := regexp.MustCompile(fmt.Sprintf(pattern, programName(), regexp.QuoteMeta(found)))
-		if expected.Match(readme) || !strings.Contains(string(readme), "("+programName()+"/main.go)") {
-			return
+		if same++; found != before {
+			before, same = found, 1
 		}
-		if time.Since(began) > 3*server.patience() {
+		switch {
+		case expected.Match(readme) || !strings.Contains(string(readme), "("+programName()+"/main.go)"):
+			return
+		case same == 3:
 			t.Fatalf("README.md does not have this of %s.", programName())
+		case time.Since(began) > 3*server.patience():
+			t.Skip("SKIPPED: this machine is too busy: with each tick something else happens")
 		}
 	}
 }
