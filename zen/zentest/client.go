@@ -136,16 +136,6 @@ func (c *client) tryToExpect(want string) (problem string) {
 	return ""
 }
 
-// expectLast reads want, and then the end.
-func (c *client) expectLast(want string) {
-	c.t.Helper()
-	c.expect(want)
-	got := make([]byte, 100)
-	if n, err := c.Read(got); err != io.EOF {
-		c.fatalf("It expected the end and got %s%s.", quote(string(got[:n])), c.then(err))
-	}
-}
-
 // expectNothing waits until the server rests, and fails if it has sent something or
 // hung up.
 func (c *client) expectNothing() {
@@ -154,18 +144,28 @@ func (c *client) expectNothing() {
 	c.SetReadDeadline(time.Now().Add(time.Millisecond))
 	got := make([]byte, 100)
 	n, err := c.TCPConn.Read(got)
-	if !errors.Is(err, os.ErrDeadlineExceeded) {
+	if !os.IsTimeout(err) {
 		c.fatalf("It expected nothing yet and got %s%s.", quote(string(got[:n])), c.then(err))
 	}
 }
 
-// expectHangUp waits for the end of the connection, or a reset.
-func (c *client) expectHangUp() {
+// expectEnd waits for the end of the connection.
+func (c *client) expectEnd() {
 	c.t.Helper()
-	got, err := io.ReadAll(io.LimitReader(c, 1000))
-	if len(got) > 0 || os.IsTimeout(err) {
-		c.fatalf("It expected the end and got %s%s.", quote(string(got)), c.then(err))
+	if err := c.expectHangUp(); err != io.EOF {
+		c.fatalf("It expected the end and got %q%s.", "", c.then(err))
 	}
+}
+
+// expectHangUp waits for the end of the connection, or a reset, and returns its error.
+func (c *client) expectHangUp() error {
+	c.t.Helper()
+	got := make([]byte, 100)
+	n, err := c.Read(got)
+	if n > 0 || os.IsTimeout(err) {
+		c.fatalf("It expected the end and got %s%s.", quote(string(got[:n])), c.then(err))
+	}
+	return err
 }
 
 // ask sends a question, and reads the answer.
@@ -209,7 +209,7 @@ func (s *service) serveOne(t testing.TB) {
 	c.name = "A client that came after the others"
 	c.ask()
 	c.closeSide()
-	c.expectLast("")
+	c.expectEnd()
 }
 
 // quote returns data in quotes, or the beginning of data and its length.
@@ -238,7 +238,6 @@ func difference(want, got string) string {
 
 // then says how a connection has ended.
 func (c *client) then(err error) string {
-	var operation *net.OpError
 	switch {
 	case err == nil:
 		return ""
@@ -246,8 +245,6 @@ func (c *client) then(err error) string {
 		return ", then the end"
 	case os.IsTimeout(err):
 		return c.service.nothingFor()
-	case errors.As(err, &operation):
-		err = operation.Err
 	}
-	return fmt.Sprintf(", then an error: %v", err)
+	return fmt.Sprintf(", then an error: %v", cmp.Or(errors.Unwrap(err), err)) // without the addresses
 }

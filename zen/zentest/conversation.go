@@ -184,6 +184,6 @@ func (s *service) exchange(t testing.TB, stream string, piece int) {
 	if strings.Count(model(stream), ".") < strings.Count(stream, "?") { // one was too long
 		c.expectHangUp()
 	} else {
-		c.expectLast("")
+		c.expectEnd()
 	}
 }

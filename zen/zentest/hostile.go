@@ -70,7 +70,7 @@ var hostileRules = []rule{{
 		f.closeSide()
 		f.SetReadBuffer(256 << 10)
 		f.drain(answered(f.asked) - f.read)
-		f.expectLast("")
+		f.expectEnd()
 		f.Close()
 		s.serveOne(t)
 	},
