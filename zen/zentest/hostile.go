@@ -201,11 +201,12 @@ func (f *flooder) tryToFill() (problem string) {
 	f.t.Helper()
 	for taken, progress := 0, time.Now(); ; { // bytes that the server has taken, and when it took the last
 		rests := f.push() && f.service.restsWithin(time.Second)
-		q, known := f.queues()
-		if now := max(0, f.asked-q.clientSent-q.serverUnread); now != taken {
+		clientUnsent, clientUnread, known := queues(f.LocalAddr(), f.RemoteAddr())
+		serverUnsent, serverUnread, _ := queues(f.RemoteAddr(), f.LocalAddr())
+		if now := max(0, f.asked-clientUnsent-serverUnread); now != taken {
 			taken, progress = now, time.Now()
 		}
-		keeps := answered(taken) - f.read - q.serverSent - q.clientUnread
+		keeps := answered(taken) - f.read - serverUnsent - clientUnread
 		limit := 8 << 20
 		if !known {
 			limit = 192 << 20 // what is in queues of the system counts too
@@ -213,7 +214,7 @@ func (f *flooder) tryToFill() (problem string) {
 		switch {
 		case keeps > limit:
 			return fmt.Sprintf("It asked %d KB of questions and read %d KB of answers. The server should stop reading, and keeps %d MiB of answers, or their questions.", f.asked>>10, f.read>>10, keeps>>20)
-		case rests && (q.serverUnread > 0 || !known):
+		case rests && (serverUnread > 0 || !known):
 			return ""
 		case time.Since(progress) > f.service.patience(): // its queue is empty: TCP holds back the rest
 			f.service.mustRest(f.t, "beside one that does not read")

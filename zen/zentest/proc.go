@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,30 +125,16 @@ func (s *service) memory() (bytes int) {
 	return bytes
 }
 
-// queues are bytes that one side has sent and the other has not read: they are with the
-// system of the sender, or of the receiver.
-type queues struct{ clientSent, clientUnread, serverSent, serverUnread int }
-
-// queues returns those of c. ok is false if the system does not tell.
-func (c *client) queues() (q queues, ok bool) {
-	port := func(address net.Addr) string { return fmt.Sprintf(":%04X", address.(*net.TCPAddr).Port) }
-	local, remote := port(c.LocalAddr()), port(c.RemoteAddr())
-	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		table, _ := os.ReadFile(file)
-		for line := range strings.Lines(string(table)) {
-			fields := strings.Fields(line) // number, local and remote address, state, queues
-			sent, unread := 0, 0
-			if len(fields) < 5 {
-				continue
-			}
-			fmt.Sscanf(fields[4], "%x:%x", &sent, &unread)
-			switch {
-			case strings.HasSuffix(fields[1], local) && strings.HasSuffix(fields[2], remote):
-				q.clientSent, q.clientUnread, ok = sent, unread, true
-			case strings.HasSuffix(fields[1], remote) && strings.HasSuffix(fields[2], local):
-				q.serverSent, q.serverUnread = sent, unread
-			}
-		}
+// queues returns how many bytes local has sent and remote's system has not taken, and how
+// many are with local's system and not read. ok is false if the system does not tell.
+func queues(local, remote net.Addr) (unsent, unread int, ok bool) {
+	v4, _ := os.ReadFile("/proc/net/tcp")
+	v6, _ := os.ReadFile("/proc/net/tcp6")
+	row := fmt.Sprintf(`:%04X \w+:%04X \w+ (\w+:\w+)`, local.(*net.TCPAddr).Port, remote.(*net.TCPAddr).Port)
+	match := regexp.MustCompile(row).FindSubmatch(append(v4, v6...))
+	if match == nil {
+		return 0, 0, false
 	}
-	return q, ok
+	fmt.Sscanf(string(match[1]), "%x:%x", &unsent, &unread)
+	return unsent, unread, true
 }
