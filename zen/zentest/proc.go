@@ -50,13 +50,16 @@ func look(processes []string) (now activity) {
 				now.running = now.running || state[0] == 'R' || state[0] == 'D'
 			}
 			text, _ = os.ReadFile(task + "/schedstat")
-			nanoseconds, _, _ := strings.Cut(string(text), " ")
-			used, _ := strconv.Atoi(nanoseconds)
-			now.used += time.Duration(used)
+			var used time.Duration
+			fmt.Sscan(string(text), &used)
+			now.used += used
 		}
 	}
 	return now
 }
+
+// used returns how much processor time the server has used.
+func (s *service) used() time.Duration { return look(s.processes()).used }
 
 // rests waits until the server rests, and reports whether it does so within the time
 // that a client waits. It rests if for five looks in a row no task of its processes
@@ -93,21 +96,19 @@ func (s *service) mustRest(t testing.TB, when string) {
 	if s.rests() || s.ended.Err() != nil {
 		return
 	}
-	before := look(s.processes())
+	before := s.used()
 	time.Sleep(time.Second)
-	used := look(s.processes()).used - before.used
+	used := s.used() - before
 	t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience(), used.Round(time.Millisecond))
 }
 
 // resources counts what the server has. The names are for messages.
 func (s *service) resources() map[string]int {
 	processes := s.processes()
-	counts := map[string]int{"processes": len(processes)}
+	counts := map[string]int{"processes": len(processes), "threads": look(processes).tasks}
 	for _, process := range processes {
 		descriptors, _ := os.ReadDir(process + "/fd")
-		tasks, _ := os.ReadDir(process + "/task")
 		counts["descriptors"] += len(descriptors)
-		counts["threads"] += len(tasks)
 	}
 	return counts
 }
@@ -116,11 +117,9 @@ func (s *service) resources() map[string]int {
 func (s *service) memory() (bytes int) {
 	for _, process := range s.processes() {
 		text, _ := os.ReadFile(process + "/statm")
-		if fields := strings.Fields(string(text)); len(fields) > 2 {
-			resident, _ := strconv.Atoi(fields[1]) // pages
-			ofFiles, _ := strconv.Atoi(fields[2])
-			bytes += (resident - ofFiles) * os.Getpagesize()
-		}
+		var size, resident, ofFiles int // pages
+		fmt.Sscan(string(text), &size, &resident, &ofFiles)
+		bytes += (resident - ofFiles) * os.Getpagesize()
 	}
 	return bytes
 }
