@@ -18,9 +18,9 @@ func Benchmark(b *testing.B, server Server) {
 	if server.AtOnce > 0 {
 		b.Skip("SKIPPED: this server serves a limited number of clients at once")
 	}
-	b.Run("Questions", func(b *testing.B) { questions(b, start(b, server, options{})) })
-	b.Run("Silent", func(b *testing.B) { silent(b, start(b, server, options{})) })
-	b.Run("Flood", func(b *testing.B) { floods(b, start(b, server, options{})) })
+	b.Run("Questions", func(b *testing.B) { questions(b, start(b, server)) })
+	b.Run("Silent", func(b *testing.B) { silent(b, start(b, server)) })
+	b.Run("Flood", func(b *testing.B) { floods(b, start(b, server)) })
 }
 
 func questions(b *testing.B, s *service) {

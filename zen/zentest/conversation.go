@@ -16,7 +16,7 @@ var conversationRules = []rule{{
 	promise: "The server serves as many clients at once as its architecture allows. One more waits until a client leaves.",
 	mend:    "does the server serve a limited number of clients at once, as a server with one thread or a pool of them? Then say how many: -at-once 4. Without the flag any number is expected.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		var held []*client
 		n := server.some(300)
 		if n < 300 && unlimited(server) {
@@ -47,7 +47,7 @@ var conversationRules = []rule{{
 	promise: "Each question is answered, in order. A client that closes its side gets every answer, and then the end.",
 	mend:    "a question is every byte up to and including the next '?', spaces and newlines too. Look it up as it is, and answer " + unknown + " if it is not there. When a read returns the end, send what is not sent yet, and close the connection too.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		for _, last := range []string{"", "Beau", question} { // all at once is for Framing
 			s.exchange(t, last, 1<<20)
 		}
@@ -64,7 +64,7 @@ var conversationRules = []rule{{
 	promise: "How the bytes are cut up on their way changes nothing.",
 	mend:    "TCP is a stream of bytes. One read may return half a question or many: keep what has no '?' yet for the next read, and answer every question of a read.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		c := s.connect(t)
 		c.send("Beautiful is better than?Explicit is better")
 		c.expect("Ugly.")
@@ -91,7 +91,7 @@ var conversationRules = []rule{{
 	promise: "A question of 4096 bytes is answered. After a longer one the server hangs up.",
 	mend:    "4096 bytes with the '?' are allowed. When 4097 have come without a '?', send no answer, and close the connection. Count the bytes of a question, not its letters, and not those of one read.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		for length := zen.MaxQuestion - 1; length <= zen.MaxQuestion+1; length++ {
 			for _, piece := range []int{length, zen.MaxQuestion, zen.MaxQuestion - 1, 1000, 7} {
 				for _, letter := range []string{"x", "美"} {
@@ -112,7 +112,7 @@ var conversationRules = []rule{{
 	promise: "Each client gets its own answers, whoever has just left and whichever listener accepts it.",
 	mend:    "two connections must not share a buffer for answers that are not sent yet. What is kept for a connection must go when it is closed: the system gives the same descriptor to the next one.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		for range 8 {
 			var clients []*client
 			for range server.some(16) {

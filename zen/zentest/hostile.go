@@ -17,7 +17,7 @@ var hostileRules = []rule{{
 	promise: "When the server hangs up on a client that is still sending, the client gets the answers sent before. The server listens to it for a second more, and not for ever.",
 	mend:    "closing a connection while more arrives resets it, and the answers on their way are lost. Linger: shut down the writing side, read and discard for up to a second in all, then close.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		for right, tries := 0, 0; right < 5; tries++ {
 			switch problem, late := s.readLate(t); {
 			case late && tries == 30:
@@ -45,7 +45,7 @@ var hostileRules = []rule{{
 	promise: "The server stops reading from a client that does not read its answers. If the client reads slowly, it gets every answer.",
 	mend:    "read nothing more from a client until its answers are sent. A write that blocks does that; an event loop waits for room to write, and not for data. Do not queue answers without a limit. A write may take a part of the data only: keep exactly the rest.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		f := &flooder{client: s.connectWith(t, slow)}
 		fill := func() {
 			if problem := f.tryToFill(); problem != "" {
@@ -80,7 +80,7 @@ var hostileRules = []rule{{
 	mend:    "after one read from a client, give the others a turn.",
 	applies: several,
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		f, other := &flooder{client: s.connect(t)}, s.connect(t)
 		f.name = "A client that asks and reads without a pause"
 		other.name = "Beside one that floods the server, a client"

@@ -40,7 +40,7 @@ var onUnix = []rule{{
 	applies: Server.ours,
 	check: func(t *testing.T, server Server) {
 		expectInReadme(t, server, "\n%-13s%s\n\\S", func(step time.Duration) string {
-			dump, err := stacks.Dump(t.Context(), step, (&service{Server: server}).newCommand(options{}))
+			dump, err := stacks.Dump(t.Context(), step, (&service{Server: server}).newCommand())
 			must(t, err)
 			// Under test main is called by Main.
 			rows := strings.ReplaceAll(strings.TrimSpace(stacks.Picture(dump)), "main > TestMain > zentest.Main > main", "main")
@@ -115,7 +115,8 @@ var onUnix = []rule{{
 		} {
 			path := t.TempDir() + "/zen.log"
 			must(t, plant(path))
-			s := start(t, server, options{environment: []string{"ZEN_LOG=" + path}})
+			server.environment = "ZEN_LOG=" + path
+			s := start(t, server)
 			s.exchange(t, question+"Beau", 1<<20) // two lines for the log
 			if what == "a pipe" {                 // that nobody has read until now
 				pipe, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -136,7 +137,8 @@ var onUnix = []rule{{
 			}
 		}
 		// A panic goes to the log too.
-		s := start(t, server, options{})
+		server.environment = ""
+		s := start(t, server)
 		c := s.connect(t)
 		c.ask()
 		deliver(s.command.Process, crash)
@@ -152,7 +154,7 @@ var onUnix = []rule{{
 	applies: func(s Server) bool { return s.Inetd == "wait" },
 	check: func(t *testing.T, server Server) {
 		const limit = 8 * time.Second
-		s := start(t, server, options{})
+		s := start(t, server)
 		c := s.connect(t)
 		c.ask()
 		time.Sleep(limit + time.Second)

@@ -21,8 +21,8 @@ var programRules = []rule{{
 	applies: listens,
 	check: func(t *testing.T, server Server) {
 		for _, last := range []os.Signal{os.Kill, syscall.SIGTERM} { // Windows kills it twice
-			address := freeAddress() // no client gets it when it is free
-			s := start(t, server, options{address: address})
+			server.address = freeAddress() // no client gets it when it is free
+			s := start(t, server)
 			c := s.connect(t)
 			c.name = "While SIGURG and SIGWINCH reach the server, a client"
 			for range 50 {
@@ -34,7 +34,7 @@ var programRules = []rule{{
 			s.end(t, last)
 			c.did("saw the server end by the signal %v", last)
 			c.expectHangUp()
-			start(t, server, options{address: address}).serveOne(t)
+			start(t, server).serveOne(t)
 		}
 	},
 }, {
@@ -43,7 +43,7 @@ var programRules = []rule{{
 	mend:    "call NewConversation for each client, and End once.",
 	applies: Server.ours,
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		for _, row := range []struct {
 			leave func(c *client)
 			want  string
@@ -79,7 +79,8 @@ var programRules = []rule{{
 	applies: listens,
 	check: func(t *testing.T, server Server) {
 		skipWithoutShell(t)
-		s := start(t, server, options{script: `mkfifo "$0"; (head -n 1 <"$0"; echo left) & exec "$@" >"$0" 2>&1`})
+		server.script = `mkfifo "$0"; (head -n 1 <"$0"; echo left) & exec "$@" >"$0" 2>&1`
+		s := start(t, server)
 		s.serveOne(t)
 		if server.ours() { // others may have printed nothing
 			s.await(t, "^left$")
@@ -102,7 +103,7 @@ var programRules = []rule{{
 		if runtime.GOOS != "linux" {
 			t.Skip("SKIPPED: only Linux lets a program destroy a socket that listens")
 		}
-		s := start(t, server, options{})
+		s := start(t, server)
 		c := s.connect(t)
 		c.ask() // inetd has started the program
 		deliver(s.command.Process, destroy)
@@ -124,7 +125,8 @@ var programRules = []rule{{
 		// The program's name stands above, in bold.
 		const pattern = "\n[*][*][a-z0-9_, ]*\\b%s\\b[a-z0-9_, ]*[.][*][*].*\n(?:[^*\n].*\n)*%s```"
 		expectInReadme(t, server, pattern, func(step time.Duration) string {
-			s := start(t, server, options{environment: []string{thinkingVariable + "=" + step.String()}})
+			server.environment = thinkingVariable + "=" + step.String()
+			s := start(t, server)
 			drawn, err := picture.Start(s.address, step)
 			must(t, err)
 			drawn.Wait() // an error is in the picture

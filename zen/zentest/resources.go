@@ -21,7 +21,8 @@ var resourceRules = []rule{{
 	promise: "A client that leaves, in whatever way, ends nobody else, and leaves no descriptor, thread or process behind.",
 	mend:    "every read and every write may return an error (connection reset, broken pipe): close that connection and go on. Close it at the end and after too long a question, too. End the thread that served it, and collect a process that has ended.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{script: withFew})
+		server.script = withFew
+		s := start(t, server)
 		number, after := 0, ""
 		before, growths := map[string]int{}, map[string]int{}
 		for round := 1; ; round++ {
@@ -68,7 +69,7 @@ var resourceRules = []rule{{
 	promise: "A client may send nothing, or read nothing, for as long as it likes. The server uses no processor time meanwhile.",
 	mend:    "set no limit of time: the service has none. Wait for events. A socket that has room to write is always ready: wait for that only while there is something to send. A socket whose client has closed its side always has something to read: then do not wait for data.",
 	check: func(t *testing.T, server Server) {
-		s := start(t, server, options{})
+		s := start(t, server)
 		c := s.connect(t)
 		c.ask()
 		c.send("Simple is ")
@@ -103,7 +104,7 @@ var resourceRules = []rule{{
 		// 160 KB for each client were seen. A burst is 480 KB of answers.
 		const burst, limit = 20_000, 320 << 10
 		clients := max(1, server.some(450)/9) // so many of each of nine waves stay
-		s := start(t, server, options{})
+		s := start(t, server)
 		var held []*client
 		for _, who := range []string{"The same", "Each time another"} {
 			if len(s.processes()) > clients {
@@ -140,7 +141,8 @@ var resourceRules = []rule{{
 	applies: unlimited,
 	check: func(t *testing.T, server Server) {
 		skipWithoutShell(t)
-		s := start(t, server, options{script: withFew})
+		server.script = withFew
+		s := start(t, server)
 		const clients = 90
 		var served, waiting []*client
 		for i, failed := 0, 0; i < clients && failed < 5; i++ {

@@ -105,18 +105,10 @@ func Run(t testing.TB, command *exec.Cmd) Result {
 	return Result{stdout.String(), stderr.String(), string(lines), command.ProcessState.ExitCode()}
 }
 
-// options say how to start a server.
-type options struct {
-	environment []string
-	address     string // where to listen; "" is a free port of 127.0.0.1
-	script      string // for sh: starts the command "$@"; $0 is a path for its own use. Windows has no sh
-}
-
 // A service is a running server: a process, and those that it has started.
 type service struct {
 	Server
 	command *exec.Cmd
-	address string
 	log     string          // the file of what it prints
 	ended   context.Context // done when command has ended
 	stopped bool            // the test has ended it
@@ -124,11 +116,11 @@ type service struct {
 
 // start starts a server, waits until it listens, and stops it at the end of the
 // test. The test fails if the server ends before.
-func start(t testing.TB, server Server, o options) *service {
+func start(t testing.TB, server Server) *service {
 	t.Helper()
 	ended, end := context.WithCancel(context.Background())
-	s := &service{Server: server, address: o.address, log: t.TempDir() + "/zen.log", ended: ended}
-	s.command = s.newCommand(o)
+	s := &service{Server: server, log: t.TempDir() + "/zen.log", ended: ended}
+	s.command = s.newCommand()
 	output, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	must(t, err)
 	defer output.Close()
@@ -149,15 +141,12 @@ func start(t testing.TB, server Server, o options) *service {
 	return s
 }
 
-// newCommand returns the command of a server with these options.
-func (s *service) newCommand(o options) (command *exec.Cmd) {
+// newCommand returns the command that starts the server.
+func (s *service) newCommand() (command *exec.Cmd) {
 	if s.address == "" && !s.ours() {
 		s.address = freeAddress()
 	}
-	host, port, err := net.SplitHostPort(s.address)
-	if err != nil {
-		host, port = "127.0.0.1", "0"
-	}
+	host, port, _ := net.SplitHostPort(cmp.Or(s.address, "127.0.0.1:0"))
 	switch {
 	case s.Inetd != "":
 		command = Program()
@@ -173,9 +162,9 @@ func (s *service) newCommand(o options) (command *exec.Cmd) {
 		command.Dir, command.Env = "../..", os.Environ() // the top of the repository
 		endWithParent(command)
 	}
-	command.Env = append(command.Env, o.environment...)
-	if o.script != "" && runtime.GOOS != "windows" {
-		command.Args = append([]string{"sh", "-c", o.script, s.log + ".pipe", command.Path}, command.Args[1:]...)
+	command.Env = append(command.Env, s.environment)
+	if s.script != "" && runtime.GOOS != "windows" {
+		command.Args = append([]string{"sh", "-c", s.script, s.log + ".pipe", command.Path}, command.Args[1:]...)
 		command.Path = "/bin/sh"
 	}
 	return command

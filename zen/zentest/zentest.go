@@ -38,6 +38,11 @@ type Server struct {
 	AtOnce  int      // how many clients it serves at once; 0 is any number
 	Inetd   string   // "nowait" or "wait" if inetd starts it
 	Command []string // starts a server other than this program; {host} and {port} are replaced
+
+	// A rule may set these before it starts the server.
+	environment string // one variable more
+	address     string // where to listen; "" is a free port of 127.0.0.1
+	script      string // for sh: starts the command "$@"; $0 is a path for its own use. Windows has no sh
 }
 
 // A rule is one promise of the service.

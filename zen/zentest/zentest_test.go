@@ -100,7 +100,7 @@ func TestFaults(t *testing.T) {
 func TestKilled(t *testing.T) {
 	const variable = "ZENTEST_KILLED"
 	if os.Getenv(variable) != "" {
-		fmt.Println("address:", start(t, Server{}, options{}).address)
+		fmt.Println("address:", start(t, Server{}).address)
 		select {}
 	}
 	if len(onUnix) == 0 {
