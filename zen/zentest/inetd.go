@@ -20,16 +20,13 @@ import (
 )
 
 // beInetd starts this binary as the program when a client connects, until the
-// listening socket is destroyed.
-func beInetd() {
+// listening socket is destroyed. mode is "nowait" or "wait".
+func beInetd(mode string) {
 	log.SetFlags(0)
 	log.SetPrefix("inetd: ")
 	signal.Ignore(crash, destroy) // they are for the program
 	attributes.Setpgid = false    // one group for all, which the suite ends
-	mode := os.Getenv(inetdVariable)
-	os.Unsetenv(inetdVariable)
-	command := func() *exec.Cmd { return Program() }
-	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), command))
+	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), func() *exec.Cmd { return Program() }))
 }
 
 // onUnix are the rules for which Unix is needed.

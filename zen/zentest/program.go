@@ -31,7 +31,8 @@ var programRules = []rule{{
 				}
 				c.ask()
 			}
-			s.end(t, last)
+			deliver(s.command.Process, last)
+			s.awaitEnd(t, "by the signal "+last.String())
 			c.did("saw the server end by the signal %v", last)
 			c.expectHangUp()
 			start(t, server).serveOne(t)

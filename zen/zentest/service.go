@@ -23,15 +23,15 @@ import (
 
 // The environment variables that tell a test binary what to be.
 const (
-	programVariable  = "ZENTEST_PROGRAM"  // the program
-	inetdVariable    = "ZENTEST_INETD"    // inetd, which starts the program: "nowait" or "wait"
+	programVariable  = "ZENTEST_PROGRAM"  // "1": the program; "nowait" or "wait": inetd, which starts the program
 	thinkingVariable = "ZENTEST_THINKING" // the program, with this zen.ThinkingTime
 )
 
 // Main is for TestMain. It runs the tests, or main if a test has started this
 // binary as the program.
 func Main(m *testing.M, main func()) {
-	if os.Getenv(programVariable) == "" {
+	mode := os.Getenv(programVariable)
+	if mode == "" {
 		flag.Parse()
 		parallel := flag.Lookup("test.parallel")
 		if descriptorLimit() < 2000 {
@@ -42,8 +42,8 @@ func Main(m *testing.M, main func()) {
 		os.Exit(m.Run())
 	}
 	endWithoutParent()
-	if os.Getenv(inetdVariable) != "" {
-		beInetd()
+	if mode != "1" {
+		beInetd(mode)
 	}
 	obeySignals()
 	// Package testing has put its flags among the program's.
@@ -55,10 +55,7 @@ func Main(m *testing.M, main func()) {
 
 // Program returns a command that starts this test binary as the program.
 func Program(args ...string) *exec.Cmd {
-	path, err := os.Executable()
-	if err != nil {
-		panic(err)
-	}
+	path, _ := os.Executable() // if this fails, so does Start
 	command := exec.Command(path, args...)
 	command.Args[0] = programName()
 	command.Env = append(os.Environ(), programVariable+"=1", "GORACE=atexit_sleep_ms=0 halt_on_error=1") // a race ends the program
@@ -125,9 +122,7 @@ func start(t testing.TB, server Server) *service {
 	must(t, err)
 	defer output.Close()
 	s.command.Stdout, s.command.Stderr = output, output
-	if err := s.command.Start(); err != nil {
-		t.Fatalf("The server does not start: %v.", err)
-	}
+	must(t, s.command.Start())
 	go func() {
 		s.command.Wait()
 		end()
@@ -150,7 +145,7 @@ func (s *service) newCommand() (command *exec.Cmd) {
 	switch {
 	case s.Inetd != "":
 		command = Program()
-		command.Env = append(command.Env, inetdVariable+"="+s.Inetd, "ZEN_LOG="+s.log)
+		command.Env = append(command.Env, programVariable+"="+s.Inetd, "ZEN_LOG="+s.log)
 	case s.ours():
 		command = Program("-p", port, host)
 	default:
@@ -235,15 +230,8 @@ func (s *service) nothingFor() string {
 	return fmt.Sprintf(", then nothing happened for %v (if the machine is busy: -patience %v)", s.patience(), 6*s.patience())
 }
 
-// end ends the server and all that it has started with signal, and returns how it has
-// ended.
-func (s *service) end(t testing.TB, signal os.Signal) string {
-	t.Helper()
-	deliver(s.command.Process, signal)
-	return s.awaitEnd(t, "by the signal "+signal.String())
-}
-
-// awaitEnd waits until the server has ended, and returns how.
+// awaitEnd waits until the server has ended, ends all that it has started, and returns how
+// it has ended.
 func (s *service) awaitEnd(t testing.TB, why string) string {
 	t.Helper()
 	select {
@@ -252,7 +240,7 @@ func (s *service) awaitEnd(t testing.TB, why string) string {
 		t.Errorf("The server should end %s%s.", why, s.nothingFor())
 	}
 	s.stopped = true
-	deliver(s.command.Process, os.Kill) // what it has started, too
+	deliver(s.command.Process, os.Kill)
 	<-s.ended.Done()
 	return s.command.ProcessState.String()
 }
@@ -272,7 +260,8 @@ func (s *service) stop(t testing.TB) {
 			killed = "exit status 1"
 		}
 		// A process that has ended ignores the signal, so this tells its own end.
-		if state := s.end(t, os.Kill); state != killed {
+		deliver(s.command.Process, os.Kill)
+		if state := s.awaitEnd(t, "by the signal killed"); state != killed {
 			t.Errorf("The server has ended: %s.", state)
 		}
 		if line := unexpected.FindString(text); line != "" && s.ours() && !strings.Contains(text, "on purpose") {
