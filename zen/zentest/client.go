@@ -243,7 +243,7 @@ func (c *client) then(err error) string {
 	case err == io.EOF:
 		return ", then the end"
 	case os.IsTimeout(err):
-		return c.service.nothingFor()
+		return nothingFor(c.service.patience())
 	}
 	return fmt.Sprintf(", then an error: %v", cmp.Or(errors.Unwrap(err), err)) // without the addresses
 }

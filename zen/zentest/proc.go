@@ -93,7 +93,7 @@ func (s *service) restsWithin(limit time.Duration) bool {
 // mustRest fails if the server does not rest.
 func (s *service) mustRest(t testing.TB, when string) {
 	t.Helper()
-	if s.rests() || s.ended.Err() != nil {
+	if s.rests() || s.ended.Load() {
 		return
 	}
 	before := s.used()

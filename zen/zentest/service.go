@@ -2,7 +2,6 @@ package zentest
 
 import (
 	"cmp"
-	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -106,17 +105,16 @@ func Run(t testing.TB, command *exec.Cmd) Result {
 type service struct {
 	Server
 	command *exec.Cmd
-	log     string          // the file of what it prints
-	ended   context.Context // done when command has ended
-	stopped bool            // the test has ended it
+	log     string      // the file of what it prints
+	ended   atomic.Bool // command has ended
+	stopped bool        // the test has ended it
 }
 
 // start starts a server, waits until it listens, and stops it at the end of the
 // test. The test fails if the server ends before.
 func start(t testing.TB, server Server) *service {
 	t.Helper()
-	ended, end := context.WithCancel(context.Background())
-	s := &service{Server: server, log: t.TempDir() + "/zen.log", ended: ended}
+	s := &service{Server: server, log: t.TempDir() + "/zen.log"}
 	s.command = s.newCommand()
 	output, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	must(t, err)
@@ -125,13 +123,20 @@ func start(t testing.TB, server Server) *service {
 	must(t, s.command.Start())
 	go func() {
 		s.command.Wait()
-		end()
+		s.ended.Store(true)
 	}()
 	t.Cleanup(func() { s.stop(t) })
 	if server.ours() {
 		s.address = s.await(t, `^(?:inetd: )?Listening at (\S+)`)[1]
 	} else {
-		s.awaitListening(t)
+		limit := max(s.patience(), time.Minute) // some languages start slowly, and print nothing
+		s.awaitThat(t, limit, "The server should listen at "+s.address, func() bool {
+			conn, err := net.DialTimeout("tcp", s.address, time.Second)
+			if err == nil {
+				conn.Close()
+			}
+			return err == nil
+		})
 	}
 	return s
 }
@@ -179,22 +184,6 @@ func freeAddress() string {
 	}
 }
 
-// awaitListening waits until a client can connect to a server that may print nothing.
-func (s *service) awaitListening(t testing.TB) {
-	t.Helper()
-	limit := max(s.patience(), time.Minute)
-	for began := time.Now(); s.ended.Err() == nil && time.Since(began) < limit; time.Sleep(5 * time.Millisecond) {
-		if conn, err := net.DialTimeout("tcp", s.address, time.Second); err == nil {
-			conn.Close()
-			return
-		}
-	}
-	if s.ended.Err() != nil {
-		t.Fatal("The server does not start: it has ended.")
-	}
-	t.Fatalf("The server does not start: it does not listen at %s after %v.", s.address, limit)
-}
-
 // printed returns what the server has printed until now.
 func (s *service) printed() string {
 	text, _ := os.ReadFile(s.log)
@@ -202,47 +191,47 @@ func (s *service) printed() string {
 }
 
 // await waits until a line of what the server prints matches, and returns the match and
-// its groups. It fails if the server has ended, or prints nothing for as long as a client
-// waits.
-func (s *service) await(t testing.TB, pattern string) []string {
+// its groups.
+func (s *service) await(t testing.TB, pattern string) (match []string) {
 	t.Helper()
 	expression := regexp.MustCompile("(?m)" + pattern)
-	for before, changed := "", time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		ended := s.ended.Err() != nil
-		text := s.printed()
-		if match := expression.FindStringSubmatch(text); match != nil {
-			return match
-		}
-		if text != before {
-			before, changed = text, time.Now()
-		}
-		if ended {
-			t.Fatalf("The log should have a line that matches %s before the server ends.", pattern)
-		}
-		if time.Since(changed) > s.patience() {
-			t.Fatalf("The log should have a line that matches %s%s.", pattern, s.nothingFor())
-		}
-	}
-}
-
-// nothingFor says how long the suite has waited.
-func (s *service) nothingFor() string {
-	return fmt.Sprintf(", then nothing happened for %v (if the machine is busy: -patience %v)", s.patience(), 6*s.patience())
+	s.awaitThat(t, s.patience(), "The log should have a line that matches "+pattern, func() bool {
+		match = expression.FindStringSubmatch(s.printed())
+		return match != nil
+	})
+	return match
 }
 
 // awaitEnd waits until the server has ended, ends all that it has started, and returns how
 // it has ended.
 func (s *service) awaitEnd(t testing.TB, why string) string {
 	t.Helper()
-	select {
-	case <-s.ended.Done():
-	case <-time.After(s.patience()):
-		t.Errorf("The server should end %s%s.", why, s.nothingFor())
-	}
+	s.awaitThat(t, s.patience(), "The server should end "+why, s.ended.Load)
 	s.stopped = true
 	deliver(s.command.Process, os.Kill)
-	<-s.ended.Done()
 	return s.command.ProcessState.String()
+}
+
+// awaitThat waits until happens returns true. It fails if the server has ended before, or
+// if that takes longer than limit.
+func (s *service) awaitThat(t testing.TB, limit time.Duration, what string, happens func() bool) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		ended := s.ended.Load()
+		switch {
+		case happens():
+			return
+		case ended:
+			t.Fatalf("%s before the server ends.", what)
+		case time.Since(began) > limit:
+			t.Fatalf("%s%s.", what, nothingFor(limit))
+		}
+	}
+}
+
+// nothingFor says how long the suite has waited.
+func nothingFor(limit time.Duration) string {
+	return fmt.Sprintf(", then nothing happened for %v (if the machine is busy: -patience %v)", limit, 6*limit)
 }
 
 // unexpected is what no server of this repository prints: a stack trace, a client without
