@@ -50,12 +50,31 @@ var onUnix = []rule{{
 	mend:    "call zen.RedirectOutput, and then zen.StdinConn (nowait) or zen.StdinListener (wait).",
 	applies: inetdStarts,
 	check: func(t *testing.T, server Server) {
+		log := func(line string) Result { return Result{Log: line + "\n", Status: 1} }
+		expect := func(want Result, what string, input *os.File) {
+			command := Program()
+			command.Stdin = input
+			if got := Run(t, command); got != want {
+				t.Errorf("With %s for standard input the program should end with %#v, and ended with %#v.", what, want, got)
+			}
+		}
+		noSocket := "standard input is not a socket; inetd starts this program (see inetd.conf)\n"
+		expect(Result{Stderr: noSocket, Status: 1}, "/dev/null", nil)
+
+		routing, err := syscall.Socket(syscall.AF_ROUTE, syscall.SOCK_RAW, 0)
+		must(t, err)
+		want := log("standard input: expected a TCP socket: file file+net /dev/stdin: protocol not supported")
+		expect(want, "a routing socket", os.NewFile(uintptr(routing), ""))
+
 		file := func(socket any, err error) *os.File {
 			must(t, err)
 			file, err := socket.(interface{ File() (*os.File, error) }).File()
 			must(t, err)
 			return file
 		}
+		want = log("standard input: expected a TCP socket, got udp")
+		expect(want, "a UDP socket", file(net.ListenPacket("udp", "127.0.0.1:0")))
+
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		must(t, err)
 		client, err := net.Dial("tcp", listener.Addr().String())
@@ -65,34 +84,13 @@ var onUnix = []rule{{
 		client.(*net.TCPConn).SetLinger(0)
 		client.Close()
 		reset.Read(make([]byte, 1)) // waits until the reset has arrived
-		other, err := syscall.Socket(syscall.AF_ROUTE, syscall.SOCK_RAW, 0)
-		must(t, err)
-
-		const noProtocol = ": expected a TCP socket: file file+net /dev/stdin: protocol not supported"
-		log := func(line string) Result { return Result{Log: "standard input" + line + "\n", Status: 1} }
-		noSocket := Result{Stderr: "standard input is not a socket; inetd starts this program (see inetd.conf)\n", Status: 1}
-		for what, row := range map[string]struct {
-			input        *os.File
-			nowait, wait Result // as the mode of the server is
-		}{
-			"/dev/null":          {nil, noSocket, noSocket},
-			"a UDP socket":       {file(net.ListenPacket("udp", "127.0.0.1:0")), log(": expected a TCP socket, got udp"), log(": expected a TCP socket, got udp")},
-			"a routing socket":   {os.NewFile(uintptr(other), ""), log(noProtocol), log(noProtocol)},
-			"a listening socket": {input: file(listener, nil), nowait: log(" is a listening socket; in inetd.conf, change wait to nowait")},
-			"a reset connection": {file(reset, nil), Result{Log: "The client has left before this program started\n"}, log(" is a client's connection; in inetd.conf, change nowait to wait")},
-		} {
-			command, want := Program(), row.nowait
-			if server.Inetd == "wait" {
-				want = row.wait
-			}
-			command.Stdin = row.input
-			if want == (Result{}) {
-				continue // it is right
-			}
-			if got := Run(t, command); got != want {
-				t.Errorf("With %s for standard input the program should end with %#v, and ended with %#v.", what, want, got)
-			}
+		want = log("standard input is a client's connection; in inetd.conf, change nowait to wait")
+		if server.Inetd == "nowait" {
+			want = log("standard input is a listening socket; in inetd.conf, change wait to nowait")
+			expect(want, "a listening socket", file(listener, nil))
+			want = Result{Log: "The client has left before this program started\n"}
 		}
+		expect(want, "a reset connection", file(reset, nil))
 	},
 }, {
 	name:    "NothingButAnswers",
