@@ -96,16 +96,9 @@ func (c *client) fatalf(format string, args ...any) {
 	c.t.Fatal(c.story(fmt.Sprintf(format, args...)))
 }
 
-// send sends data.
-func (c *client) send(data string) {
-	c.t.Helper()
-	if err := c.tryToSend(data); err != nil {
-		c.fatalf("The server did not take that%s.", c.then(err))
-	}
-}
-
-// tryToSend sends data to a server that may have hung up.
-func (c *client) tryToSend(data string) error {
+// send sends data. The server may have hung up: then it returns an error, and what the
+// client reads next tells.
+func (c *client) send(data string) error {
 	c.did("sent %s", quote(data))
 	_, err := io.WriteString(c, data)
 	return err

@@ -102,7 +102,7 @@ var conversationRules = []rule{{
 		for _, endless := range []string{tooLong, strings.Repeat("x", 1<<20)} {
 			c := s.connect(t)
 			c.ask()
-			c.tryToSend(endless)
+			c.send(endless)
 			c.expectHangUp()
 			c.Close()
 		}
@@ -117,7 +117,7 @@ var conversationRules = []rule{{
 			var clients []*client
 			for range server.some(16) {
 				before := s.connect(t) // leaves something that the next client must not get
-				before.tryToSend(strings.Repeat("?", 1000) + "Beau")
+				before.send(strings.Repeat("?", 1000) + "Beau")
 				before.reset()
 				c := s.connect(t)
 				c.name = "One of up to 16 clients that ask at the same time, and come after some that left,"

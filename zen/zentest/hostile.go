@@ -30,11 +30,11 @@ var hostileRules = []rule{{
 			}
 		}
 		c := s.connect(t)
-		c.tryToSend(tooLong)
+		c.send(tooLong)
 		c.expectHangUp()
 		hungUp := time.Now()
 		s.serveOne(t) // while the server waits for c to close, or after that
-		for ; c.tryToSend("y") == nil; time.Sleep(10 * time.Millisecond) {
+		for ; c.send("y") == nil; time.Sleep(10 * time.Millisecond) {
 			if passed := time.Since(hungUp); passed > max(long, s.patience()) {
 				c.fatalf("The server has hung up, and still takes what the client sends after %v.", passed)
 			}
@@ -106,18 +106,18 @@ func (s *service) readLate(t testing.TB) (problem string, late bool) {
 	c := s.connect(t)
 	defer c.Close()
 	c.SetReadBuffer(4 << 10) // so that most of them wait on the server's side
-	if err := c.tryToSend(strings.Repeat("?", asked) + tooLong + tooLong); os.IsTimeout(err) {
+	if err := c.send(strings.Repeat("?", asked) + tooLong + tooLong); os.IsTimeout(err) {
 		t.Skipf("SKIPPED: the answers to %d questions do not fit into the buffers of this system", asked)
 	}
 	s.restsWithin(time.Second / 4)
 	for range 3 { // a server that has closed replies to the first with a reset
-		c.tryToSend("y")
+		c.send("y")
 	}
 	c.SetReadBuffer(256 << 10)
 	c.steps = []string{"asked 2000 questions at once, sent 8 KB of one that is too long, waited, sent more, and then read its answers"}
 	if problem = c.tryToExpect(strings.Repeat(unknown, asked)); problem != "" {
 		problem = c.story(problem)
-	} else if err := c.tryToSend("y"); err != nil {
+	} else if err := c.send("y"); err != nil {
 		problem = c.story("The server has not waited until the client closed, or for a second" + c.then(err) + ".")
 	}
 	passed := time.Since(began)
@@ -144,7 +144,7 @@ var ways = []struct {
 	{"with answers unread", func(c *client) { c.ask(); c.send(strings.Repeat(question, 1000)) }},
 	{"while the server waits to send", func(c *client) { (&flooder{client: c}).push() }},
 	{"when half-closed", func(c *client) { c.send(question); c.closeSide() }},
-	{"after too long a question", func(c *client) { c.tryToSend(tooLong) }},
+	{"after too long a question", func(c *client) { c.send(tooLong) }},
 }
 
 // A client that floods sends these questions again and again. Their lengths differ,

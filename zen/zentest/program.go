@@ -90,7 +90,7 @@ var programRules = []rule{{
 			c := s.connect(t)
 			c.name = "When nobody reads what the server prints, a client"
 			c.ask()
-			c.tryToSend("Beau")
+			c.send("Beau")
 			c.reset()
 		}
 		s.serveOne(t)
