@@ -19,7 +19,11 @@ func Benchmark(b *testing.B, server Server) {
 		b.Skip("SKIPPED: this server serves a limited number of clients at once")
 	}
 	b.Run("Questions", func(b *testing.B) { questions(b, start(b, server)) })
-	b.Run("Silent", func(b *testing.B) { silent(b, start(b, server)) })
+	b.Run("Silent", func(b *testing.B) {
+		for b.Loop() {
+			silent(b, start(b, server))
+		}
+	})
 	b.Run("Flood", func(b *testing.B) { floods(b, start(b, server)) })
 }
 
@@ -63,6 +67,9 @@ func silent(b *testing.B, s *service) {
 		}
 		s.rests()
 		b.ReportMetric(float64(s.memory()-before)/float64(len(clients)), unit)
+	}
+	for _, c := range clients {
+		c.Close()
 	}
 }
 

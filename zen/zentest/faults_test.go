@@ -33,7 +33,7 @@ var faults = []fault{
 	{"AtOnce", "serves one client", `Client number 2 of 4 .*\n.*then nothing happened(.*\n)*.*The other rules were not tried`,
 		program{Server: Server{AtOnce: 4}, accepted: atMost(1)}},
 	{"AtOnce", "serves 128 clients", `Client number 129 of `, program{accepted: atMost(128)}},
-	{"AtOnce", "does not start", `Listening at .* before the server ends(.*\n)*.*No such module`, program{begin: func() { log.Fatal("No such module") }}},
+	{"AtOnce", "does not start", `Listening at .*, and the server has ended(.*\n)*.*No such module`, program{begin: func() { log.Fatal("No such module") }}},
 
 	{"Answers", "loses answers at a half-close", `closed its side\.\n.*expected "Complex\." and got ""`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
@@ -151,7 +151,7 @@ var faults = []fault{
 			go func() { <-signals; os.Exit(0) }()
 		}}},
 	{"Stop", "ignores SIGTERM", `should end by the signal terminated, then nothing happened`, program{begin: func() { signal.Ignore(syscall.SIGTERM) }}},
-	{"Stop", "keeps its port for a minute", `Listening at .* before the server ends`, program{
+	{"Stop", "keeps its port for a minute", `Listening at .*, and the server has ended`, program{
 		begin: func() { // as without SO_REUSEADDR
 			if !slices.Contains(os.Args, "0") {
 				log.Fatal("address already in use")

@@ -162,7 +162,9 @@ func (s *service) newCommand() (command *exec.Cmd) {
 		command.Dir, command.Env = "../..", os.Environ() // the top of the repository
 		endWithParent(command)
 	}
-	command.Env = append(command.Env, s.environment)
+	if s.environment != "" {
+		command.Env = append(command.Env, s.environment)
+	}
 	if s.script != "" && runtime.GOOS != "windows" {
 		command.Args = append([]string{"sh", "-c", s.script, s.log + ".pipe", command.Path}, command.Args[1:]...)
 		command.Path = "/bin/sh"
@@ -222,7 +224,7 @@ func (s *service) awaitThat(t testing.TB, limit time.Duration, what string, happ
 		case happens():
 			return
 		case ended:
-			t.Fatalf("%s before the server ends.", what)
+			t.Fatalf("%s, and the server has ended.", what)
 		case time.Since(began) > limit:
 			t.Fatalf("%s%s.", what, nothingFor(limit))
 		}

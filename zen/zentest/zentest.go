@@ -40,7 +40,7 @@ type Server struct {
 	Command []string // starts a server other than this program; {host} and {port} are replaced
 
 	// A rule may set these before it starts the server.
-	environment string // one variable more
+	environment string // one variable more, as name=value
 	address     string // where to listen; "" is a free port of 127.0.0.1
 	script      string // for sh: starts the command "$@"; $0 is a path for its own use. Windows has no sh
 }
