@@ -18,6 +18,16 @@ var hostileRules = []rule{{
 	mend:    "closing a connection while more arrives resets it, and the answers on their way are lost. Linger: shut down the writing side, read and discard for up to a second in all, then close.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server)
+		c := s.connect(t)
+		c.send(tooLong)
+		c.expectHangUp()
+		hungUp := time.Now()
+		s.serveOne(t) // while the server waits for c to close, or after that
+		for ; c.send("y") == nil; time.Sleep(10 * time.Millisecond) {
+			if passed := time.Since(hungUp); passed > max(long, s.patience()) {
+				c.fatalf("The server has hung up, and still takes what the client sends after %v.", passed)
+			}
+		}
 		for right, tries := 0, 0; right < 5; tries++ {
 			switch problem, late := s.readLate(t); {
 			case late && tries == 30:
@@ -27,16 +37,6 @@ var hostileRules = []rule{{
 				t.Fatal(problem)
 			default:
 				right++
-			}
-		}
-		c := s.connect(t)
-		c.send(tooLong)
-		c.expectHangUp()
-		hungUp := time.Now()
-		s.serveOne(t) // while the server waits for c to close, or after that
-		for ; c.send("y") == nil; time.Sleep(10 * time.Millisecond) {
-			if passed := time.Since(hungUp); passed > max(long, s.patience()) {
-				c.fatalf("The server has hung up, and still takes what the client sends after %v.", passed)
 			}
 		}
 	},
