@@ -140,7 +140,9 @@ var programRules = []rule{{
 const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
 
 // expectInReadme fails if README.md, which has this program, does not show what happens
-// returns, three times the same. The pattern is a format for the program's name and that text.
+// returns with a tick of more than a second, and has returned twice before. With shorter
+// ticks a busy machine may be late each time in the same way. The pattern is a format for
+// the program's name and that text.
 func expectInReadme(t *testing.T, server Server, pattern string, happens func(step time.Duration) string) {
 	t.Helper()
 	readme, err := os.ReadFile("../README.md")
@@ -156,7 +158,7 @@ func expectInReadme(t *testing.T, server Server, pattern string, happens func(st
 		switch {
 		case expected.Match(readme) || !strings.Contains(string(readme), "("+programName()+"/main.go)"):
 			return
-		case same == 3:
+		case same >= 3 && step > time.Second:
 			t.Fatalf("README.md does not have this of %s.", programName())
 		case time.Since(began) > 3*server.patience():
 			t.Skip("SKIPPED: this machine is too busy: with each tick something else happens")
