@@ -21,7 +21,7 @@ var programRules = []rule{{
 	applies: listens,
 	check: func(t *testing.T, server Server) {
 		for _, last := range []os.Signal{os.Kill, syscall.SIGTERM} { // Windows kills it twice
-			server.address = freeAddress() // no client gets it when it is free
+			server.address = freeAddress(t) // no client gets it when it is free
 			s := start(t, server)
 			c := s.connect(t)
 			c.name = "While SIGURG and SIGWINCH reach the server, a client"

@@ -114,6 +114,9 @@ type service struct {
 // test. The test fails if the server ends before.
 func start(t testing.TB, server Server) *service {
 	t.Helper()
+	if server.address == "" && !server.ours() {
+		server.address = freeAddress(t)
+	}
 	s := &service{Server: server, log: t.TempDir() + "/zen.log"}
 	s.command = s.newCommand()
 	output, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -143,9 +146,6 @@ func start(t testing.TB, server Server) *service {
 
 // newCommand returns the command that starts the server.
 func (s *service) newCommand() (command *exec.Cmd) {
-	if s.address == "" && !s.ours() {
-		s.address = freeAddress()
-	}
 	host, port, _ := net.SplitHostPort(cmp.Or(s.address, "127.0.0.1:0"))
 	switch {
 	case s.Inetd != "":
@@ -172,13 +172,17 @@ func (s *service) newCommand() (command *exec.Cmd) {
 	return command
 }
 
-var firstPort, ports = rand.Uint32N(20000), atomic.Uint32{}
-
-// freeAddress returns an unused address, another one each time. Its port is outside the
-// ranges from which Linux, macOS and Windows choose the port of a client.
-func freeAddress() string {
+// freeAddress returns an unused address. Its port is outside the ranges from which Linux,
+// macOS and Windows choose the port of a client. A UDP socket at the same port keeps other
+// tests from it until this test ends.
+func freeAddress(t testing.TB) string {
 	for {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+(firstPort+ports.Add(1))%20000)
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		lock, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { lock.Close() })
 		if listener, err := net.Listen("tcp", address); err == nil {
 			listener.Close()
 			return address
