@@ -145,7 +145,7 @@ func (c *client) expectNothing() {
 func (c *client) expectEnd() {
 	c.t.Helper()
 	if err := c.expectHangUp(); err != io.EOF {
-		c.fatalf("It expected the end and got %q%s.", "", c.then(err))
+		c.fatalf(`It expected the end and got ""%s.`, c.then(err))
 	}
 }
 

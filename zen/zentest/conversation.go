@@ -48,8 +48,8 @@ var conversationRules = []rule{{
 	mend:    "a question is every byte up to and including the next '?', spaces and newlines too. Look it up as it is, and answer " + unknown + " if it is not there. When a read returns the end, send what is not sent yet, and close the connection too.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server)
-		for _, last := range []string{"", "Beau", question} { // all at once is for Framing
-			s.exchange(t, last, 1<<20)
+		for _, stream := range []string{"", "Beau", question} {
+			s.exchange(t, stream, whole)
 		}
 		c := s.connect(t)
 		for _, question := range odd {
@@ -75,7 +75,7 @@ var conversationRules = []rule{{
 		c.send("?")
 		c.expect("Complex.")
 		c.Close()
-		s.exchange(t, strings.Repeat("Beautiful is better than?Explicit is better than??", 2000), 1<<20)
+		s.exchange(t, strings.Repeat("Beautiful is better than?Explicit is better than??", 2000), whole)
 		s.exchange(t, "Beautiful is better than?Explicit is better than??\x00\xff?Simple", 1)
 		random := rand.New(rand.NewPCG(7, 7))
 		for range 40 {
@@ -166,6 +166,8 @@ var odd = []string{
 	"\nSimple is better than?", "\ufeffSimple is better than?", "Simple is better than？?", "\x00?", "\xff\xfe?",
 	"优美优于?", "Simple is better than\r\n?", strings.Repeat("long ", 200) + "?", "Simple", "\n", "\xff\x00",
 }
+
+const whole = 1 << 20 // a piece that is longer than any stream of the rules
 
 // exchange sends stream, so many bytes at a time, closes its side, and compares everything
 // that comes back with the model.

@@ -112,7 +112,7 @@ var onUnix = []rule{{
 			must(t, plant(path))
 			server.environment = "ZEN_LOG=" + path
 			s := start(t, server)
-			s.exchange(t, question+"Beau", 1<<20) // two lines for the log
+			s.exchange(t, question+"Beau", whole) // two lines for the log
 			if what == "a pipe" {                 // that nobody has read until now
 				pipe, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
 				must(t, err)

@@ -103,7 +103,7 @@ var resourceRules = []rule{{
 		// A right server may keep a stack, and what its allocator does not give back:
 		// 160 KB for each client were seen. A burst is 480 KB of answers.
 		const burst, limit = 20_000, 320 << 10
-		clients := max(1, server.some(450)/9) // so many of each of nine waves stay
+		clients := max(1, server.some(450)/9) // up to nine waves of so many stay connected
 		s := start(t, server)
 		var held []*client
 		for _, who := range []string{"The same", "Each time another"} {

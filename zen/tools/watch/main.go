@@ -56,7 +56,7 @@ func draw(p *picture.Picture) error {
 }
 
 // terminalSize returns the size of the terminal that is standard output, or 0, 0 if it
-// is no terminal, or one that cannot move the cursor up. Package syscall can ask only
+// is no terminal, or one that cannot move the cursor up or does not know its size. Package syscall can ask only
 // through package unsafe, so terminalSize asks stty.
 func terminalSize() (rows, columns int) {
 	stty := exec.Command("stty", "size")
