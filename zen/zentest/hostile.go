@@ -64,7 +64,7 @@ var hostileRules = []rule{{
 			other.burst(strings.Repeat("?Beautiful is better than?", 1000))
 		}
 		for range 10 {
-			f.drain(30 << 10)
+			f.drain(min(30<<10, answered(f.asked)-f.read))
 			fill()
 		}
 		f.closeSide()
