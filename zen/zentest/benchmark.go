@@ -53,7 +53,7 @@ func questions(b *testing.B, s *service) {
 }
 
 func silent(b *testing.B, s *service) {
-	before := s.memory()
+	before := s.resources()["bytes of memory"]
 	var clients []*client
 	for range s.some(2000) {
 		clients = append(clients, s.connect(b))
@@ -66,7 +66,7 @@ func silent(b *testing.B, s *service) {
 			must(b, err)
 		}
 		s.rests()
-		b.ReportMetric(float64(s.memory()-before)/float64(len(clients)), unit)
+		b.ReportMetric(float64(s.resources()["bytes of memory"]-before)/float64(len(clients)), unit)
 	}
 	for _, c := range clients {
 		c.Close()

@@ -102,26 +102,20 @@ func (s *service) mustRest(t testing.TB, when string) {
 	t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience(), used.Round(time.Millisecond))
 }
 
-// resources counts what the server has. The names are for messages.
+// resources counts what the server has. The names are for messages. Memory is without
+// what is in files.
 func (s *service) resources() map[string]int {
 	processes := s.processes()
 	counts := map[string]int{"processes": len(processes), "threads": look(processes).tasks}
 	for _, process := range processes {
 		descriptors, _ := os.ReadDir(process + "/fd")
 		counts["descriptors"] += len(descriptors)
-	}
-	return counts
-}
-
-// memory returns the bytes of memory of the server, without what is in files.
-func (s *service) memory() (bytes int) {
-	for _, process := range s.processes() {
 		text, _ := os.ReadFile(process + "/statm")
 		var size, resident, ofFiles int // pages
 		fmt.Sscan(string(text), &size, &resident, &ofFiles)
-		bytes += (resident - ofFiles) * os.Getpagesize()
+		counts["bytes of memory"] += (resident - ofFiles) * os.Getpagesize()
 	}
-	return bytes
+	return counts
 }
 
 // queues returns how many bytes local has sent and remote's system has not taken, and how

@@ -24,8 +24,7 @@ var resourceRules = []rule{{
 		server.script = withFew
 		s := start(t, server)
 		number, after := 0, ""
-		before, growths := map[string]int{}, map[string]int{}
-		for round := 1; ; round++ {
+		clients := func() {
 			for i := range 10 {
 				for _, way := range ways {
 					number++
@@ -40,28 +39,15 @@ var resourceRules = []rule{{
 					c.Close()
 				}
 			}
-			s.rests()
-			if server.ours() && strings.Contains(s.printed(), "Accept error") {
-				t.Fatalf("%d clients have come and left, one after the other. A server with %d descriptors has run out of them.", number, few)
-			}
-			if !hasProc() && round < few/5 {
-				continue // if each round leaves 5, the server has none in the end
-			}
-			now, grown := s.resources(), false
-			for _, what := range []string{"processes", "threads", "descriptors"} { // a process that is left adds to all three
-				if round == 1 || now[what] < before[what]+5 {
-					growths[what] = 0
-					continue
-				}
-				grown = true
-				if growths[what]++; growths[what] == 3 {
-					t.Fatalf("%d clients came and left in %d ways, three times. Each time the server had more: now it has %d %s, and before the last time it had %d.", 10*len(ways), len(ways), now[what], what, before[what])
-				}
-			}
-			if round > 1 && !grown {
-				return
-			}
-			before = now
+		}
+		what := fmt.Sprintf("%d clients came and left in %d ways", 10*len(ways), len(ways))
+		// A process that is left has threads and descriptors too.
+		s.settles(t, what, clients, 4, 5, "processes", "threads", "descriptors")
+		for n := 0; !hasProc() && n < few/5; n++ { // if each time leaves 5, the server has none in the end
+			clients()
+		}
+		if server.ours() && strings.Contains(s.printed(), "Accept error") {
+			t.Fatalf("%d clients have come and left, one after the other. A server with %d descriptors has run out of them.", number, few)
 		}
 	},
 }, {
@@ -103,36 +89,23 @@ var resourceRules = []rule{{
 		// A right server may keep a stack, and what its allocator does not give back:
 		// 160 KB for each client were seen. A burst is 480 KB of answers.
 		const burst, limit = 20_000, 320 << 10
-		clients := max(1, server.some(450)/9) // up to nine waves of so many stay connected
+		n := max(1, server.some(450)/9) // all stay connected
 		s := start(t, server)
-		var held []*client
-		for _, who := range []string{"The same", "Each time another"} {
-			if len(s.processes()) > clients {
-				t.Skip("SKIPPED: a client has a process, which costs what a process costs")
-			}
-			// A server with a garbage collector may grow for some waves, and then no more.
-			for waves := 1; ; waves++ {
-				before := s.memory()
-				if len(held) == 0 || who != "The same" {
-					held = s.connectMany(t, clients)
-				}
-				for _, c := range held {
-					c.send(strings.Repeat("x", zen.MaxQuestion-1))
-				}
-				for _, c := range held {
-					c.burst("?" + strings.Repeat("?", burst))
-					c.ask()
-				}
-				s.rests()
-				each := (s.memory() - before) / clients
-				if each < limit {
-					break
-				}
-				if waves == 8 {
-					t.Fatalf("%s %d clients sent a question of %d bytes, asked %d at once, read the answers and fell silent, %d times. Each time the memory of the server grew, the last time by %d bytes for each; at most %d are expected.", who, clients, zen.MaxQuestion, burst, waves, each, limit)
-				}
-			}
+		first := s.connectMany(t, n)
+		if len(s.processes()) > n {
+			t.Skip("SKIPPED: a client has a process, which costs what a process costs")
 		}
+		what := fmt.Sprintf("%d clients, and as many new ones, sent a question of %d bytes, asked %d at once, read the answers and fell silent", n, zen.MaxQuestion, burst)
+		s.settles(t, what, func() {
+			clients := append(s.connectMany(t, n), first...)
+			for _, c := range clients {
+				c.send(strings.Repeat("x", zen.MaxQuestion-1))
+			}
+			for _, c := range clients {
+				c.burst("?" + strings.Repeat("?", burst))
+				c.ask()
+			}
+		}, 8, limit*n, "bytes of memory")
 	},
 }, {
 	name:    "Descriptors",
@@ -182,6 +155,26 @@ var resourceRules = []rule{{
 		s.serveOne(t)
 	},
 }}
+
+// settles lets clients do something, and then again, until the server is the same when it
+// rests: it has not grown by limit of any resource. A server with a garbage collector may
+// grow for some waves of clients, and then no more. If one grows each time, settles fails.
+func (s *service) settles(t *testing.T, what string, clients func(), waves, limit int, resources ...string) {
+	t.Helper()
+	for wave := 1; ; wave++ {
+		before := s.resources()
+		clients()
+		s.rests()
+		now := s.resources()
+		grown := slices.IndexFunc(resources, func(r string) bool { return now[r] >= before[r]+limit })
+		if grown < 0 {
+			return
+		}
+		if r := resources[grown]; wave == waves {
+			t.Fatalf("%s, %d times. Each time the server had more when it rested: now it has %d %s, and before the last time it had %d. It may have %d more at most.", what, waves, now[r], r, before[r], limit-1)
+		}
+	}
+}
 
 // long is how long a client stays silent, or a server is out of descriptors, before the
 // suite concludes that neither gives up.
