@@ -3,13 +3,170 @@
 package zentest
 
 import (
+	"errors"
+	"log"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
+	"testing"
 	"time"
+
+	"fopnp/chapter07/zen"
+	"fopnp/chapter07/zen/tools/inetd/superserver"
+	"fopnp/chapter07/zen/tools/where/stacks"
 )
+
+// onUnix are the rules for which Unix is needed.
+var onUnix = []rule{{
+	name:    "WhereItWaits",
+	promise: "The README's table of stacks is what happens.",
+	mend:    "compare the stacks with those under bin/where in README.md.",
+	applies: Server.ours,
+	check: func(t *testing.T, server Server) {
+		expectInReadme(t, server, "\n%-13s%s\n\\S", func(step time.Duration) string {
+			dump, err := stacks.Dump(t.Context(), step, (&service{Server: server}).newCommand())
+			must(t, err)
+			// Under test main is called by Main.
+			rows := strings.ReplaceAll(strings.TrimSpace(stacks.Picture(dump)), "main > TestMain > zentest.Main > main", "main")
+			return strings.ReplaceAll(rows, "\n", "\n"+strings.Repeat(" ", 13))
+		})
+	},
+}, {
+	name:    "StandardInput",
+	promise: "If standard input is not what inetd passes, the program says so in one line.",
+	mend:    "call zen.RedirectOutput, and then zen.StdinConn (nowait) or zen.StdinListener (wait).",
+	applies: inetdStarts,
+	check: func(t *testing.T, server Server) {
+		log := func(line string) Result { return Result{Log: line + "\n", Status: 1} }
+		expect := func(want Result, what string, input *os.File) {
+			command := Program()
+			command.Stdin = input
+			if got := Run(t, command); got != want {
+				t.Errorf("With %s for standard input the program should end with %#v, and ended with %#v.", what, want, got)
+			}
+		}
+		noSocket := "standard input is not a socket; inetd starts this program (see inetd.conf)\n"
+		expect(Result{Stderr: noSocket, Status: 1}, "/dev/null", nil)
+
+		routing, err := syscall.Socket(syscall.AF_ROUTE, syscall.SOCK_RAW, 0)
+		must(t, err)
+		want := log("standard input: expected a TCP socket: file file+net /dev/stdin: protocol not supported")
+		expect(want, "a routing socket", os.NewFile(uintptr(routing), ""))
+
+		file := func(socket any, err error) *os.File {
+			must(t, err)
+			file, err := socket.(interface{ File() (*os.File, error) }).File()
+			must(t, err)
+			return file
+		}
+		want = log("standard input: expected a TCP socket, got udp")
+		expect(want, "a UDP socket", file(net.ListenPacket("udp", "127.0.0.1:0")))
+
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		must(t, err)
+		client, err := net.Dial("tcp", listener.Addr().String())
+		must(t, err)
+		reset, err := listener.Accept()
+		must(t, err)
+		client.(*net.TCPConn).SetLinger(0)
+		client.Close()
+		reset.Read(make([]byte, 1)) // waits until the reset has arrived
+		want = log("standard input is a client's connection; in inetd.conf, change nowait to wait")
+		if server.Inetd == "nowait" {
+			want = log("standard input is a listening socket; in inetd.conf, change wait to nowait")
+			expect(want, "a listening socket", file(listener, nil))
+			want = Result{Log: "The client has left before this program started\n"}
+		}
+		expect(want, "a reset connection", file(reset, nil))
+	},
+}, {
+	name:    "NothingButAnswers",
+	promise: "Under inetd nothing but answers reaches a client, whatever the log file is and whatever goes wrong.",
+	mend:    "call zen.RedirectOutput first: standard output and standard error are the client's socket.",
+	applies: inetdStarts,
+	check: func(t *testing.T, server Server) {
+		write := func(path string) error { return os.WriteFile(path, []byte("precious"), 0o666) }
+		for what, plant := range map[string]func(path string) error{
+			"nothing":                  func(path string) error { return nil },
+			"a directory":              func(path string) error { return os.Mkdir(path, 0o755) },
+			"a pipe":                   func(path string) error { return syscall.Mkfifo(path, 0o666) },
+			"a symlink to nothing":     func(path string) error { return os.Symlink(path+".victim", path) },
+			"a symlink to a file":      func(path string) error { return errors.Join(write(path+".victim"), os.Symlink(path+".victim", path)) },
+			"a second name of a file":  func(path string) error { return errors.Join(write(path+".victim"), os.Link(path+".victim", path)) },
+			"a file that is read-only": func(path string) error { return os.WriteFile(path, nil, 0o444) },
+		} {
+			path := t.TempDir() + "/zen.log"
+			must(t, plant(path))
+			server.environment = "ZEN_LOG=" + path
+			s := start(t, server)
+			s.exchange(t, question+"Beau", whole) // two lines for the log
+			if what == "a pipe" {                 // that nobody has read until now
+				pipe, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK, 0)
+				must(t, err)
+				s.serveOne(t)
+				s.rests()
+				if n, _ := syscall.Read(pipe, make([]byte, 100)); n > 0 {
+					t.Errorf("It writes %d bytes to a pipe.", n)
+				}
+				syscall.Close(pipe)
+			}
+			s.rests()
+			if victim, err := os.ReadFile(path + ".victim"); err == nil && string(victim) != "precious" {
+				t.Errorf("With %s for a log, it writes %q to another file.", what, victim)
+			}
+			if status, err := os.Stat(path); what == "nothing" && (err != nil || status.Mode().Perm() != 0o644 || status.Size() == 0) {
+				t.Errorf("The log should be one that only its owner may write, and is %+v, %v.", status, err)
+			}
+		}
+		// A panic goes to the log too.
+		server.environment = ""
+		s := start(t, server)
+		c := s.connect(t)
+		c.ask()
+		deliver(s.command.Process, crash)
+		c.expectHangUp()
+		s.await(t, `^panic: on purpose`)
+		s.await(t, `^inetd: Ended process \d+: exit status 2$`)
+		s.serveOne(t)
+	},
+}, {
+	name:    "Idle",
+	promise: "Under wait, the program exits when no client has come for 8 seconds, and the next client starts it again.",
+	mend:    "set the Timeout of the listener. It counts from the end of the last conversation.",
+	applies: func(s Server) bool { return s.Inetd == "wait" },
+	check: func(t *testing.T, server Server) {
+		const limit = 8 * time.Second
+		s := start(t, server)
+		c := s.connect(t)
+		c.ask()
+		time.Sleep(limit + time.Second)
+		c.ask() // it has not left in the middle of a conversation
+		left := time.Now()
+		c.Close()
+		s.await(t, `^Waited 8 seconds with no further connections; shutting down$`)
+		if waited := time.Since(left); waited < limit {
+			t.Errorf("The program should wait for %v, and has waited for %v.", limit, waited)
+		}
+		s.serveOne(t) // it may not have exited yet
+		s.await(t, `^inetd: Ended process \d+: exit status 0$`)
+	},
+}}
+
+func inetdStarts(s Server) bool { return s.Inetd != "" }
+
+// beInetd starts this binary as the program when a client connects, until the
+// listening socket is destroyed. mode is "nowait" or "wait".
+func beInetd(mode string) {
+	log.SetFlags(0)
+	log.SetPrefix("inetd: ")
+	signal.Ignore(crash, destroy) // they are for the program
+	attributes.Setpgid = false    // one group for all, which the suite ends
+	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), func() *exec.Cmd { return Program() }))
+}
 
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
