@@ -126,12 +126,12 @@ var resourceRules = []rule{{
 			c.send(question)
 			clients = append(clients, c)
 		}
-		if server.ours() {
-			s.await(t, `^Accept error: .*; retrying in 1s$`)
-		}
 		s.mustRest(t, "out of descriptors")
 		time.Sleep(long)
 		s.mustRest(t, "out of descriptors for a while")
+		if server.ours() {
+			s.await(t, `^Accept error: .*; retrying in 1s$`)
+		}
 		for _, c := range clients { // in the order in which they connected, and are accepted
 			switch _, err := io.ReadFull(c, make([]byte, len(answer))); {
 			case err == nil:
