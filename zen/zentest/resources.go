@@ -147,9 +147,10 @@ var resourceRules = []rule{{
 	},
 }}
 
-// settles lets clients do something, and then again, until the server is the same when it
-// rests: it has not grown by limit of any resource. A server with a garbage collector may
-// grow for some waves of clients, and then no more. If one grows each time, settles fails.
+// settles calls clients until the server has not grown: when it rests, it has fewer than
+// limit more of each resource. A server with a garbage collector may grow for some waves of
+// clients, and then no more. If it grows in so many waves, settles fails; what says in the
+// failure what the clients of a wave did.
 func (s *service) settles(t *testing.T, what string, clients func(), waves, limit int, resources ...string) {
 	t.Helper()
 	for wave := 1; ; wave++ {
@@ -162,7 +163,7 @@ func (s *service) settles(t *testing.T, what string, clients func(), waves, limi
 			return
 		}
 		if r := resources[grown]; wave == waves {
-			t.Fatalf("%s, %d times. Each time the server had more when it rested: now it has %d %s, and before the last time it had %d. It may have %d more at most.", what, waves, now[r], r, before[r], limit-1)
+			t.Fatalf("%s, %d times. Each time the server had more when it rested: now it has %d %s, and before the last time it had %d. It should have fewer than %d more.", what, waves, now[r], r, before[r], limit)
 		}
 	}
 }
