@@ -28,15 +28,14 @@ func (p *Poller) setTimer(s Socket, wait time.Duration) (due time.Time) {
 func (p *Poller) runTimers() time.Duration {
 	for len(p.timers) > 0 {
 		next := p.timers[0]
-		lingers := p.lingering[next.socket] == next.due // if not, its client has left
-		if wait := time.Until(next.due); wait > 0 && (lingers || next.socket == p.Listener) {
+		if wait := time.Until(next.due); wait > 0 {
 			return wait
 		}
 		p.timers = p.timers[1:]
 		switch {
 		case next.socket == p.Listener:
 			p.Modify(p.Listener, Readable)
-		case lingers:
+		case p.lingering[next.socket] == next.due: // if not, its client has left
 			p.close(next.socket)
 		}
 	}
