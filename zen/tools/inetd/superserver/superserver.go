@@ -22,9 +22,9 @@ import (
 )
 
 // Serve has a function for each mode, "nowait" and "wait". It serves the clients of
-// listener, and calls command for each program that it starts, from several goroutines at
-// once. It returns an error when the socket does not listen any more, because somebody who
-// shares it has shut it down or, under nowait, closed it. Programs that run go on.
+// listener, and calls command for each program that it starts. It returns an error when
+// the socket does not listen any more, because somebody who shares it has shut it down or,
+// under nowait, closed it. Programs that run go on.
 var Serve = map[string]func(listener zen.Listener, command func() *exec.Cmd) error{
 	"nowait": nowait, "wait": wait,
 }
@@ -36,11 +36,9 @@ func nowait(listener zen.Listener, command func() *exec.Cmd) error {
 			return err
 		}
 		log.Printf("Accepted connection from %v", conn.RemoteAddr())
-		go func() { // the next client does not wait for a program that cannot be started
-			pid := start(conn.(*net.TCPConn), command)
-			conn.Close() // the program has a copy
-			await(pid)
-		}()
+		pid := start(conn.(*net.TCPConn), command)
+		conn.Close() // the program has a copy
+		go await(pid)
 	}
 }
 
