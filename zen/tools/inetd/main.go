@@ -5,7 +5,7 @@
 //
 //	go build -o bin/ ./... && bin/inetd inetd.conf
 //
-// It is an inetd to read. It listens at the port of each line, and then serves each in a
+// It is an inetd to read. It listens at the port of each line, and serves it in a
 // goroutine. It needs no root: it starts programs from its own folder, as the user who
 // has started it. When inetd ends, programs that run go on. What nowait and wait mean is
 // in zen/tools/inetd/superserver. The line to look at is the one that calls serve.
@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"fopnp/chapter07/zen"
@@ -82,24 +83,22 @@ func main() {
 	}
 	self, _ := os.Executable() // if this fails, no program is found
 	folder := filepath.Dir(self)
-	services := map[string]func() error{} // by the place of the line, such as inetd.conf:2
+	var services sync.WaitGroup
 	for i, line := range strings.Split(string(text), "\n") {
-		line = strings.TrimSpace(line)
-		if line == "" || line[0] == '#' {
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 			continue
 		}
-		place := fmt.Sprintf("%s:%d", file, i+1)
-		if services[place], err = open(line, folder); err != nil {
+		place := fmt.Sprintf("%s:%d", file, i+1) // such as inetd.conf:2
+		serve, err := open(line, folder)
+		if err != nil {
 			log.Fatalf("%s: %v", place, err)
 		}
+		services.Add(1)
+		go func() {
+			defer services.Done()
+			log.Printf("%s: no further clients: %v", place, serve())
+		}()
 	}
-
-	ended := make(chan error)
-	for place, serve := range services {
-		go func() { ended <- fmt.Errorf("%s: no further clients: %w", place, serve()) }()
-	}
-	for range services {
-		log.Print(<-ended)
-	}
+	services.Wait()
 	log.Fatalf("%s has no service that listens", file)
 }
