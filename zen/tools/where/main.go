@@ -53,9 +53,6 @@ func filter(output io.Writer, input io.Reader) error {
 	}
 }
 
-// attributes give each program a process group, to end it with all that it has started.
-var attributes = syscall.SysProcAttr{Setpgid: true}
-
 // run returns the picture of the stacks of program.
 func run(ctx context.Context, program string) (picture string, err error) {
 	const patience = 20 * time.Second
@@ -67,7 +64,6 @@ func run(ctx context.Context, program string) (picture string, err error) {
 		server = exec.Command(filepath.Dir(program)+"/inetd", "/dev/stdin")
 		server.Stdin = strings.NewReader("127.0.0.1:0 stream tcp " + mode + " me " + name + " " + name)
 	}
-	server.SysProcAttr = &attributes
 	dump, err := stacks.Dump(ctx, time.Second/10, server)
 	if picture = stacks.Picture(dump); err == nil && picture == "" {
 		err = errors.New("no stack has a function of this repository")
@@ -93,8 +89,7 @@ func main() {
 		}
 		return
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-	defer stop()
+	ctx, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	for _, program := range flag.Args() {
 		picture, err := run(ctx, program)
 		if err == nil {

@@ -3,8 +3,8 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +13,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"fopnp/chapter07/zen"
+	"fopnp/chapter07/zen/socketserver"
 )
 
 // write writes a shell script, and returns its path.
@@ -24,37 +27,20 @@ func write(t *testing.T, name, script string) string {
 	return path
 }
 
-// If where cannot show a program, it says in one line what it has expected.
+// If where cannot show a program, it says why in one line.
 func TestErrors(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { listener.Close() })
-	go func() {
-		if conn, err := listener.Accept(); err == nil {
-			conn.Close()
-		}
-	}()
-	for script, want := range map[string]string{
-		"echo no server >&2": `expected it to print Listening at, got "no server\n"`,
-		"echo a line of GODEBUG >&2; echo Listening at " + listener.Addr().String() + " >&2; exec sleep 1000": "no answer: ",
+	listener := zen.Listen("127.0.0.1:0")
+	defer listener.Close()
+	go socketserver.Serve(listener, func(net.Conn) {}) // hangs up on each client
+	deaf := write(t, "deaf", "echo a line of GODEBUG >&2; echo Listening at "+listener.Addr().String()+" >&2; exec sleep 1000")
+	folder := filepath.Dir(write(t, "inetd", "cat $1 >&2"))
+	for program, want := range map[string]string{
+		deaf:                "no answer: ",
+		folder + "/in_zen1": `expected it to print Listening at, got "127.0.0.1:0 stream tcp nowait me in_zen1 in_zen1"`,
+		folder + "/in_zen2": `expected it to print Listening at, got "127.0.0.1:0 stream tcp wait me in_zen2 in_zen2"`,
+		"/no/such/program":  "fork/exec /no/such/program: no such file or directory",
 	} {
-		if _, err := run(t.Context(), write(t, "program", script)); !strings.HasPrefix(fmt.Sprint(err), want) {
-			t.Errorf("got %v, want %s", err, want)
-		}
-	}
-	if _, err := run(t.Context(), "/no/such/program"); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
-}
-
-// The inetd beside in_zen1 and in_zen2 starts them.
-func TestInetd(t *testing.T) {
-	inetd := write(t, "inetd", "cat $1 >&2")
-	for program, mode := range map[string]string{"in_zen1": "nowait", "in_zen2": "wait"} {
-		_, err := run(t.Context(), filepath.Dir(inetd)+"/"+program)
-		if want := fmt.Sprintf(`got "127.0.0.1:0 stream tcp %s me %s %[2]s"`, mode, program); !strings.HasSuffix(fmt.Sprint(err), want) {
+		if _, err := run(t.Context(), program); !strings.HasPrefix(fmt.Sprint(err), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
@@ -64,20 +50,21 @@ func TestInetd(t *testing.T) {
 func TestEnd(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	syscall.Mkfifo(pipe, 0o600)
-	program := write(t, "program", "sleep 1000 >"+pipe+"; exit")
+	program := write(t, "program", "sleep 1000 >"+pipe+" & wait")
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {
-		sleep, err := os.Open(pipe) // returns when sleep starts
-		end()
-		io.Copy(io.Discard, sleep) // until it has ended
+		_, err := run(ctx, program)
 		ended <- err
 	}()
-	if _, err := run(ctx, program); err != context.Canceled {
-		t.Errorf("got %v, want %v", err, context.Canceled)
+	sleep, err := os.Open(pipe) // returns when sleep starts
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := <-ended; err != nil {
-		t.Error(err)
+	end()
+	io.Copy(io.Discard, sleep) // until it has ended
+	if err := <-ended; err != context.Canceled {
+		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -99,8 +86,7 @@ func TestFilter(t *testing.T) {
 	copied, output := io.Pipe()
 	go filter(output, input)
 	go io.WriteString(lines, "SIGQUIT: quit\n")
-	line := make([]byte, 100)
-	if n, err := copied.Read(line); err != nil || string(line[:n]) != "SIGQUIT: quit\n" {
-		t.Errorf("read %q, %v", line[:n], err)
+	if line, err := bufio.NewReader(copied).ReadString('\n'); line != "SIGQUIT: quit\n" {
+		t.Errorf("read %q, %v", line, err)
 	}
 }

@@ -16,10 +16,12 @@ import (
 	"time"
 )
 
+// attributes give the server a process group, with all that it starts.
+var attributes = syscall.SysProcAttr{Setpgid: true}
+
 // Dump starts server, lets three clients ask a question and fall silent, sends SIGQUIT,
 // and returns what is printed. server is the command of a server, or of an inetd for one
-// service; then SIGQUIT is for the programs that it has started. server must be in a
-// process group of its own.
+// service; then SIGQUIT is for the programs that it has started.
 //
 // The server may serve one client at a time, so the second and third client wait for an
 // answer for ten steps at most. Two more steps are enough for the server to wait again.
@@ -38,7 +40,7 @@ func Dump(ctx context.Context, step time.Duration, server *exec.Cmd) (dump strin
 	}
 	defer log.Close()
 	server.Env = append(server.Environ(), "GOTRACEBACK=single", "ZEN_LOG="+path)
-	server.Stderr = log
+	server.Stderr, server.SysProcAttr = log, &attributes
 	if err := server.Start(); err != nil {
 		return "", err
 	}

@@ -55,11 +55,9 @@ func functions(stack string) string {
 		if match[2] != "" {
 			name = match[2] + "." + name
 		}
-		if names == nil || name != names[len(names)-1] {
-			names = append(names, name)
-		}
+		names = append(names, name)
 	}
-	return strings.Join(names, " > ")
+	return strings.Join(slices.Compact(names), " > ")
 }
 
 var (

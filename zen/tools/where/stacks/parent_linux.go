@@ -1,0 +1,6 @@
+package stacks
+
+import "syscall"
+
+// If the program that calls Dump is killed, Linux kills the server.
+func init() { attributes.Pdeathsig = syscall.SIGKILL }
