@@ -130,7 +130,8 @@ var programRules = []rule{{
 			s := start(t, server)
 			drawn, err := picture.Start(s.address, step)
 			must(t, err)
-			drawn.Wait() // an error is in the picture
+			for range drawn.Ticks { // an error is in the picture
+			}
 			return drawn.String()
 		})
 	},

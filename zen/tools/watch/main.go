@@ -20,31 +20,22 @@ import (
 	"fopnp/chapter07/zen/tools/watch/picture"
 )
 
-// draw prints p again and again in a terminal, and once when it is complete. It returns
-// the first error. It changes no mode of the terminal, so it may be stopped or killed.
+// draw prints p in each tick in a terminal, and once when it is complete. It returns the
+// first error. It changes no mode of the terminal, so it may be stopped or killed.
 func draw(p *picture.Picture) error {
-	complete := make(chan error, 1)
-	go func() { complete <- p.Wait() }()
-	var frames <-chan time.Time
-	if rows, _ := terminalSize(); rows > 0 {
-		frames = time.Tick(100 * time.Millisecond)
-	}
-	for up, last := "", time.Now(); ; last = time.Now() {
-		select {
-		case err := <-complete:
-			_, writeErr := fmt.Print(up, p)
-			if errors.Is(writeErr, syscall.EPIPE) {
-				os.Exit(0) // the reader has left, as head -1 does
-			}
-			return cmp.Or(writeErr, err)
-		case <-frames:
+	rows, columns := terminalSize()
+	up, last := "", time.Now()
+	for range p.Ticks {
+		if columns == 0 {
+			continue // no terminal
 		}
-		if time.Since(last) > time.Second { // it was stopped: other text may be above the cursor
+		if time.Since(last) > zen.ThinkingTime+time.Second { // it was stopped: other text may be above the cursor
 			up = ""
 		}
-		rows, columns := terminalSize()
+		last = time.Now()
+		rows, columns = terminalSize()
 		lines := strings.Split(p.String(), "\n")
-		if columns == 0 || len(lines) >= rows { // unknown, or up would not reach the first line
+		if columns == 0 || len(lines) >= rows { // up would not reach the first line
 			continue
 		}
 		for i, line := range lines {
@@ -53,11 +44,16 @@ func draw(p *picture.Picture) error {
 		fmt.Print(up, strings.Join(lines, "\n"))
 		up = fmt.Sprintf("\r\x1b[%dA\x1b[J", len(lines)-1) // erases what is below, too
 	}
+	_, err := fmt.Print(up, p)
+	if errors.Is(err, syscall.EPIPE) {
+		os.Exit(0) // the reader has left, as head -1 does
+	}
+	return cmp.Or(err, p.Err)
 }
 
-// terminalSize returns the size of the terminal that is standard output, or 0, 0 if it
-// is no terminal, or one that cannot move the cursor up or does not know its size. Package syscall can ask only
-// through package unsafe, so terminalSize asks stty.
+// terminalSize returns the size of the terminal that is standard output, or 0, 0 if it is
+// no terminal, or one that cannot move the cursor up or does not know its size. Package
+// syscall can ask only through package unsafe, so terminalSize asks stty.
 func terminalSize() (rows, columns int) {
 	stty := exec.Command("stty", "size")
 	stty.Stdin = os.Stdout

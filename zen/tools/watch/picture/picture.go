@@ -30,9 +30,9 @@ type Picture struct {
 	tick    time.Duration
 	clients []*client
 	width   int        // of the labels
-	mu      sync.Mutex // for the rows, and err
+	mu      sync.Mutex // for the rows, and Err
 	looked  *sync.Cond // each row has another symbol, or is complete
-	err     error      // the first one
+	Err     error      // the first one, when each row is complete
 }
 
 // A client has a row in the picture.
@@ -82,14 +82,13 @@ func Start(address string, tick time.Duration, beside ...string) (*Picture, erro
 	return p, <-dialed
 }
 
-// Wait draws the picture until each row is complete. It returns the first error. While
-// the program is stopped, as by Control-Z, no ticks pass.
-func (p *Picture) Wait() error {
+// Ticks draws the picture, and yields in the middle of each tick, until each row is
+// complete. While the program is stopped, as by Control-Z, no ticks pass.
+func (p *Picture) Ticks(yield func() bool) {
 	time.Sleep(p.tick / 2)
-	for ticks := time.Tick(p.tick); p.look(); {
+	for ticks := time.Tick(p.tick); p.look() && yield(); {
 		<-ticks
 	}
-	return p.err
 }
 
 // look adds a symbol to each row that is not complete, and reports whether there is one.
@@ -132,7 +131,7 @@ func (c *client) end(err error) {
 		c.row += "|"
 	default:
 		c.row += "!"
-		c.Picture.err = cmp.Or(c.Picture.err, fmt.Errorf("%s: %w", c.label, err))
+		c.Err = cmp.Or(c.Err, fmt.Errorf("%s: %w", c.label, err))
 	}
 }
 
