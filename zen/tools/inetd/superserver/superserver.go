@@ -29,6 +29,8 @@ var Serve = map[string]func(listener zen.Listener, command func() *exec.Cmd) err
 	"nowait": nowait, "wait": wait,
 }
 
+// nowait starts a program for each client, one after the other. Until its turn comes a
+// client waits in the system's queue, where it takes no descriptor.
 func nowait(listener zen.Listener, command func() *exec.Cmd) error {
 	for {
 		conn, err := listener.Accept()
