@@ -90,8 +90,7 @@ func TestInetd(t *testing.T) {
 	conf := filepath.Join(t.TempDir(), "conf")
 	os.WriteFile(conf, []byte("127.0.0.1:0 stream tcp wait.1000 me /usr/bin/"+name+" echo "+conf), 0o644)
 	inetd := zentest.Program(conf)
-	inetd.Path, _ = exec.LookPath("nohup")
-	inetd.Args = []string{"nohup", self, conf}
+	inetd.Path, inetd.Args = "/bin/sh", []string{"sh", "-c", `trap "" HUP; exec "$0" "$1"`, self, conf}
 	output, _ := inetd.StderrPipe() // fails only if Stderr is set
 	if err := inetd.Start(); err != nil {
 		t.Fatal(err)
