@@ -11,9 +11,9 @@ import (
 // What Unix has, and this system has not.
 
 var (
-	crash, destroy os.Signal
-	harmless       []os.Signal
-	onUnix         []rule
+	destroy  os.Signal
+	harmless []os.Signal
+	onUnix   []rule
 )
 
 func deliver(process *os.Process, _ os.Signal)         { process.Kill() }
