@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,15 +32,15 @@ func (s *service) processes() (folders []string) {
 	return folders
 }
 
-// An activity is what the tasks of some processes do at a moment.
+// An activity is what the tasks of the server's processes do at a moment.
 type activity struct {
 	tasks   int
 	running bool          // one runs, or waits for a processor or a disk
 	used    time.Duration // processor time of those that have not ended
 }
 
-func look(processes []string) (now activity) {
-	for _, process := range processes {
+func (s *service) look() (now activity) {
+	for _, process := range s.processes() {
 		tasks, _ := filepath.Glob(process + "/task/*")
 		for _, task := range tasks {
 			text, _ := os.ReadFile(task + "/stat")
@@ -58,9 +57,6 @@ func look(processes []string) (now activity) {
 	return now
 }
 
-// used returns how much processor time the server has used.
-func (s *service) used() time.Duration { return look(s.processes()).used }
-
 // rests waits until the server rests, and reports whether it does so within the time
 // that a client waits. It rests if for five looks in a row no task of its processes
 // runs or waits for a processor, none comes or goes, and all together use less than a
@@ -72,18 +68,14 @@ func (s *service) restsWithin(limit time.Duration) bool {
 		time.Sleep(min(limit, time.Second/2))
 		return true
 	}
-	processes := s.processes()
-	before, looked, still := look(processes), time.Now(), 0
+	before, looked, still := s.look(), time.Now(), 0
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
-		now, passed := look(processes), time.Since(looked)
+		now, passed := s.look(), time.Since(looked)
 		if now.running || now.tasks != before.tasks || now.used-before.used > passed/20 {
 			still = 0
 		} else if still++; still == 5 {
-			if slices.Equal(processes, s.processes()) {
-				return true
-			}
-			processes, still = s.processes(), 0
+			return true
 		}
 		before, looked = now, looked.Add(passed)
 	}
@@ -93,20 +85,18 @@ func (s *service) restsWithin(limit time.Duration) bool {
 // mustRest fails if the server does not rest.
 func (s *service) mustRest(t testing.TB, when string) {
 	t.Helper()
-	if s.rests() || s.ended.Load() {
-		return
+	before := s.look().used
+	if !s.rests() && !s.ended.Load() {
+		used := (s.look().used - before).Round(time.Millisecond)
+		t.Fatalf("The server has nothing to do (%s), and has not rested for %v. It used %v of processor time meanwhile: it spins.", when, s.patience(), used)
 	}
-	before := s.used()
-	time.Sleep(time.Second)
-	used := s.used() - before
-	t.Fatalf("The server has nothing to do (%s), and has not rested for %v. In the last second it used %v of processor time: it spins.", when, s.patience(), used.Round(time.Millisecond))
 }
 
 // resources counts what the server has. The names are for messages. Memory is without
 // what is in files.
 func (s *service) resources() map[string]int {
 	processes := s.processes()
-	counts := map[string]int{"processes": len(processes), "threads": look(processes).tasks}
+	counts := map[string]int{"processes": len(processes), "threads": s.look().tasks}
 	for _, process := range processes {
 		descriptors, _ := os.ReadDir(process + "/fd")
 		counts["descriptors"] += len(descriptors)
