@@ -108,9 +108,8 @@ var resourceRules = []rule{{
 	name:    "Descriptors",
 	promise: "Out of descriptors, the server keeps serving its clients. It accepts new ones when descriptors are free.",
 	mend:    "when accept fails with EMFILE, wait a little (5 ms, doubled up to a second) and try again. Do not end, do not try without a pause, and hang up on nobody.",
-	applies: unlimited,
+	applies: func(s Server) bool { return unlimited(s) && hasShell },
 	check: func(t *testing.T, server Server) {
-		skipWithoutShell(t)
 		server.script = withFew
 		s := start(t, server)
 		var clients []*client
@@ -173,11 +172,8 @@ const long = 6 * time.Second
 // but not on Windows.
 const few, withFew = 64, `ulimit -n 64; exec "$@"`
 
-func skipWithoutShell(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("SKIPPED on Windows: there is no sh, which starts the server")
-	}
-}
+// hasShell is false if a script cannot start the server.
+const hasShell = runtime.GOOS != "windows"
 
 // raced reports whether the race detector is on. It keeps memory for what is freed.
 func raced() bool {
