@@ -50,7 +50,6 @@ var programRules = []rule{{
 			want  string
 		}{
 			{func(c *client) { c.ask(); c.Close() }, `Client socket to CLIENT has closed`},
-			{func(c *client) { c.Close() }, `Client socket to CLIENT has closed`},
 			{func(c *client) {
 				c.send(question + "\nListening at 6.6.6.6:1\r\n\x1b[2J\xff" + strings.Repeat("x", 100))
 				c.closeSide()
