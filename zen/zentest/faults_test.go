@@ -142,7 +142,7 @@ var faults = []fault{
 	{"Descriptors", "spins in a shortage", `it spins`, program{failed: func() { log.SetOutput(io.Discard) }}},
 	{"Descriptors", "drops a client in a shortage", `One of 90 clients .*\n.*(the end|reset)`, program{
 		accepted: func(conn *net.TCPConn) { other.Store(conn); program{}.converse(conn) },
-		failed:   func() { other.Load().Close(); time.Sleep(time.Second) }}},
+		failed:   func() { time.Sleep(time.Second); other.Load().Close() }}},
 
 	{"Stop", "ends by a signal", `has ended: exit status 0`, program{
 		begin: func() {

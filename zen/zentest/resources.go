@@ -122,9 +122,8 @@ var resourceRules = []rule{{
 			c.send(question)
 			clients = append(clients, c)
 		}
-		s.mustRest(t, "out of descriptors")
 		time.Sleep(long)
-		s.mustRest(t, "out of descriptors for a while")
+		s.mustRest(t, "out of descriptors")
 		if server.ours() {
 			s.await(t, `^Accept error: .*; retrying in 1s$`)
 		}
