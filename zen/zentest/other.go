@@ -11,7 +11,6 @@ import (
 // What Unix has, and this system has not.
 
 var (
-	destroy  os.Signal
 	harmless []os.Signal
 	onUnix   []rule
 )

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,27 +91,6 @@ var programRules = []rule{{
 			c.reset()
 		}
 		s.serveOne(t)
-	},
-}, {
-	name:    "PermanentError",
-	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
-	mend:    "retry only an error of accept that can pass.",
-	applies: func(s Server) bool { // only Linux lets a program destroy a socket that listens
-		return s.ours() && s.Inetd != "nowait" && runtime.GOOS == "linux"
-	},
-	check: func(t *testing.T, server Server) {
-		s := start(t, server)
-		c := s.connect(t)
-		c.ask() // inetd has started the program
-		deliver(s.command.Process, destroy)
-		c.Close() // srv_single accepts again only then
-		if state := s.awaitEnd(t, "with status 1"); state != "exit status 1" {
-			t.Errorf("The server should end with status 1, and ended with %s.", state)
-		}
-		text := s.printed()
-		if n := len(regexp.MustCompile(`(?m)^accept.*invalid argument$`).FindAllString(text, -1)); n != 1 || strings.Contains(text, "retrying") {
-			t.Error("The log should say why once (accept …: invalid argument), and nothing of retrying.")
-		}
 	},
 }, {
 	name:    "WhoWaits",

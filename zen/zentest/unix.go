@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -21,6 +22,25 @@ import (
 
 // onUnix are the rules for which Unix is needed.
 var onUnix = []rule{{
+	name:    "PermanentError",
+	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
+	mend:    "retry only an error of accept that can pass.",
+	applies: func(s Server) bool { // only Linux lets a program destroy a socket that listens
+		return s.ours() && s.Inetd != "nowait" && runtime.GOOS == "linux"
+	},
+	check: func(t *testing.T, server Server) {
+		s := start(t, server)
+		s.connect(t).ask() // inetd has started the program
+		deliver(s.command.Process, destroy)
+		if state := s.awaitEnd(t, "with status 1"); state != "exit status 1" {
+			t.Errorf("The server should end with status 1, and ended with %s.", state)
+		}
+		text := s.printed()
+		if n := len(regexp.MustCompile(`(?m)^accept.*invalid argument$`).FindAllString(text, -1)); n != 1 || strings.Contains(text, "retrying") {
+			t.Error("The log should say why once (accept …: invalid argument), and nothing of retrying.")
+		}
+	},
+}, {
 	name:    "WhereItWaits",
 	promise: "The README's table of stacks is what happens.",
 	mend:    "compare the stacks with those under bin/where in README.md.",
@@ -216,8 +236,8 @@ func smallWindow(_, _ string, conn syscall.RawConn) error {
 	})
 }
 
-// destroy is a signal on which the program shuts down its listening sockets.
-var destroy os.Signal = syscall.SIGUSR2
+// destroy makes the program shut down its sockets.
+const destroy = syscall.SIGUSR2
 
 // obeySignals makes the program obey that signal.
 func obeySignals() {
@@ -227,9 +247,7 @@ func obeySignals() {
 	go func() {
 		<-signals
 		for fd := range 100 {
-			if listens, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil && listens != 0 {
-				syscall.Shutdown(fd, syscall.SHUT_RDWR)
-			}
+			syscall.Shutdown(fd, syscall.SHUT_RDWR) // fails if it is no socket
 		}
 	}()
 }
