@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -90,7 +91,7 @@ func TestReadmeLinks(t *testing.T) {
 }
 
 // The suite's README has a failure as it looks, apart from numbers and the server's
-// command.
+// command, and judges the originals by rules that there are.
 func TestReadmeFailure(t *testing.T) {
 	t.Parallel()
 	output, _ := testAgain("^TestAny$/^Framing$", faultVariable+"=takes a read for a question", "-server", anotherLanguage(t)).CombinedOutput()
@@ -102,5 +103,10 @@ func TestReadmeFailure(t *testing.T) {
 	failure, _, _ = strings.Cut(failure, "\nFAIL")
 	if failure == "" || !strings.Contains(plain(read(t, "README.md")), plain(failure)) {
 		t.Errorf("README.md does not have this failure:\n%s", failure)
+	}
+	for _, row := range find(t, "README.md", `(?m)^\| ([A-Z]\w+) \|`) {
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.name == row[1] }) {
+			t.Errorf("README.md tells of a rule %s, which there is not", row[1])
+		}
 	}
 }

@@ -46,7 +46,7 @@ var onUnix = []rule{{
 	mend:    "compare the stacks with those under bin/where in README.md.",
 	applies: Server.ours,
 	check: func(t *testing.T, server Server) {
-		expectInReadme(t, "\n%-13s%s\n\\S", func(step time.Duration) string {
+		expectInReadme(t, server, "\n%-13s%s\n\\S", func(step time.Duration) string {
 			dump, err := stacks.Dump(t.Context(), step, (&service{Server: server}).newCommand())
 			must(t, err)
 			// Under test main is called by Main.

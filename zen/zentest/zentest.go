@@ -97,7 +97,7 @@ func Test(t *testing.T, server Server) {
 		t.Skip("SKIPPED: ", listening.Missing)
 	}
 	if !hasProc() {
-		t.Log("SKIPPED in part: only Linux tells whether a server rests, spins, or leaks threads and processes. The suite waits for half a second in place of that.")
+		t.Log("SKIPPED in part: only Linux tells whether a server rests, spins, or leaks threads, processes or memory, and lets a program destroy a socket that listens. In place of rest the suite waits for half a second. On Windows it has no sh, and so no limit of descriptors.")
 	}
 	broken := make([]bool, len(rules))
 	t.Cleanup(func() { // all rules have ended
