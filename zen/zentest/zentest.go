@@ -99,15 +99,9 @@ func Test(t *testing.T, server Server) {
 	if !hasProc() {
 		t.Log("SKIPPED in part: only Linux tells whether a server rests, spins, or leaks threads, processes or memory, and lets a program destroy a socket that listens. In place of rest the suite waits for half a second. On Windows it has no sh, and so no limit of descriptors.")
 	}
-	broken := make([]bool, len(rules))
-	t.Cleanup(func() { // all rules have ended
-		var names []string
-		for i, rule := range rules {
-			if broken[i] {
-				names = append(names, rule.name)
-			}
-		}
-		if len(names) > 1 {
+	broken := make([]string, len(rules)) // their names
+	t.Cleanup(func() {                   // all rules have ended
+		if names := slices.DeleteFunc(broken, func(name string) bool { return name == "" }); len(names) > 1 {
 			t.Logf("Mend %s first; the others may follow from it. Broken are %s.", names[0], strings.Join(names, ", "))
 		}
 	})
@@ -121,7 +115,8 @@ func Test(t *testing.T, server Server) {
 			}
 			t.Log(rule.promise)
 			t.Cleanup(func() {
-				if broken[i] = t.Failed(); broken[i] {
+				if t.Failed() {
+					broken[i] = rule.name
 					t.Logf("To mend %s: %s\nTo try this rule again: %s", rule.name, rule.mend, again(t))
 				}
 			})
