@@ -264,11 +264,6 @@ func (s *service) stop(t testing.TB) {
 		}
 	}
 	if t.Failed() {
-		lines := strings.SplitAfter(text, "\n")
-		lines = lines[max(0, len(lines)-11):]
-		if begin := strings.LastIndex(text, "Traceback"); begin >= 0 { // is shown whole
-			lines = []string{text[begin:]}
-		}
-		t.Logf("The server has printed, at the end:\n%.4000s", cmp.Or(strings.Join(lines, ""), "nothing"))
+		t.Logf("The server has printed, at the end:\n%s", cmp.Or(text[max(0, len(text)-2000):], "nothing"))
 	}
 }
