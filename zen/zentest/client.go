@@ -45,8 +45,10 @@ func (s *service) connectWith(t testing.TB, dialer net.Dialer) *client {
 // many at once.
 func (s *service) connectMany(t testing.TB, n int) (clients []*client) {
 	t.Helper()
-	for range s.some(n) {
+	n = s.some(n)
+	for i := range n {
 		c := s.connect(t)
+		c.name = fmt.Sprintf("Client number %d of %d at the same time", i+1, n)
 		c.ask()
 		clients = append(clients, c)
 	}
@@ -175,8 +177,7 @@ func (c *client) ask() {
 func (c *client) burst(questions string) {
 	c.t.Helper()
 	c.did("sent %s", quote(questions))
-	c.SetWriteDeadline(time.Time{})
-	go io.WriteString(c.TCPConn, questions)
+	go io.WriteString(c, questions)
 	c.expect(model(questions))
 }
 

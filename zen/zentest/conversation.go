@@ -17,17 +17,10 @@ var conversationRules = []rule{{
 	mend:    "does the server serve a limited number of clients at once, as a server with one thread or a pool of them? Then say how many: -at-once 4. Without the flag any number is expected.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server)
-		var held []*client
-		n := server.some(300)
-		if n < 300 && unlimited(server) {
+		if n := server.some(300); n < 300 && unlimited(server) {
 			t.Logf("SKIPPED in part: only %d clients come, because this system allows %d descriptors", n, descriptorLimit())
 		}
-		for i := range n {
-			c := s.connect(t)
-			c.name = fmt.Sprintf("Client number %d of %d at the same time", i+1, n)
-			c.ask()
-			held = append(held, c)
-		}
+		held := s.connectMany(t, 300)
 		for _, c := range held {
 			c.ask()
 		}
