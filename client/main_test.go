@@ -21,10 +21,7 @@ func TestMain(m *testing.M) { zentest.Main(m, main) }
 // client returns a command that runs the client against a server on this machine, which
 // calls answer for what each read returns. If the answer is "", the server hangs up.
 func client(t *testing.T, answer func(question []byte) string, flags ...string) *exec.Cmd {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := zen.Listen("127.0.0.1:0")
 	t.Cleanup(func() { listener.Close() })
 	go socketserver.Serve(listener, func(conn net.Conn) {
 		question := make([]byte, 100)

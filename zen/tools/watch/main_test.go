@@ -20,10 +20,7 @@ func TestMain(m *testing.M) { zentest.Main(m, main) }
 // watch runs the program with a server that calls handle for each client in a goroutine.
 // Standard output is not a terminal here. It returns what is printed, and the status.
 func watch(t *testing.T, handle func(conn net.Conn), tick time.Duration, args ...string) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := zen.Listen("127.0.0.1:0")
 	defer listener.Close()
 	go socketserver.Serve(listener, handle)
 	host, port, _ := net.SplitHostPort(listener.Addr().String())

@@ -5,7 +5,6 @@ import "testing"
 // Forms of a stack, and what is no stack.
 func TestPicture(t *testing.T) {
 	for dump, want := range map[string]string{
-		"": "",
 		"SIGQUIT: quit\n\nrax    0x0\nexit status 2\n": "",
 		"SIGQUIT: quit\nmain.f()\n":                    "", // no goroutine
 		// The time is cut, and several processes make one picture. Lines end as on Windows.
