@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,15 +33,15 @@ func (s *service) processes() (folders []string) {
 	return folders
 }
 
-// An activity is what the tasks of the server's processes do at a moment.
+// An activity is what the tasks of some processes do at a moment.
 type activity struct {
 	tasks   int
 	running bool          // one runs, or waits for a processor or a disk
 	used    time.Duration // processor time of those that have not ended
 }
 
-func (s *service) look() (now activity) {
-	for _, process := range s.processes() {
+func look(processes []string) (now activity) {
+	for _, process := range processes {
 		tasks, _ := filepath.Glob(process + "/task/*")
 		for _, task := range tasks {
 			text, _ := os.ReadFile(task + "/stat")
@@ -68,14 +69,18 @@ func (s *service) restsWithin(limit time.Duration) bool {
 		time.Sleep(min(limit, time.Second/2))
 		return true
 	}
-	before, looked, still := s.look(), time.Now(), 0
+	processes := s.processes() // not at each look: this machine may have thousands
+	before, looked, still := look(processes), time.Now(), 0
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
-		now, passed := s.look(), time.Since(looked)
+		now, passed := look(processes), time.Since(looked)
 		if now.running || now.tasks != before.tasks || now.used-before.used > passed/20 {
 			still = 0
 		} else if still++; still == 5 {
-			return true
+			if slices.Equal(processes, s.processes()) {
+				return true
+			}
+			processes, still = s.processes(), 0
 		}
 		before, looked = now, looked.Add(passed)
 	}
@@ -85,9 +90,9 @@ func (s *service) restsWithin(limit time.Duration) bool {
 // mustRest fails if the server does not rest.
 func (s *service) mustRest(t testing.TB, when string) {
 	t.Helper()
-	before := s.look().used
+	before := look(s.processes()).used
 	if !s.rests() && !s.ended.Load() {
-		used := (s.look().used - before).Round(time.Millisecond)
+		used := (look(s.processes()).used - before).Round(time.Millisecond)
 		t.Fatalf("The server has nothing to do (%s), and has not rested for %v. It used %v of processor time meanwhile: it spins.", when, s.patience(), used)
 	}
 }
@@ -96,7 +101,7 @@ func (s *service) mustRest(t testing.TB, when string) {
 // what is in files.
 func (s *service) resources() map[string]int {
 	processes := s.processes()
-	counts := map[string]int{"processes": len(processes), "threads": s.look().tasks}
+	counts := map[string]int{"processes": len(processes), "threads": look(processes).tasks}
 	for _, process := range processes {
 		descriptors, _ := os.ReadDir(process + "/fd")
 		counts["descriptors"] += len(descriptors)

@@ -184,8 +184,9 @@ func inetdStarts(s Server) bool { return s.Inetd != "" }
 func beInetd(mode string) {
 	log.SetFlags(0)
 	log.SetPrefix("inetd: ")
-	signal.Ignore(syscall.SIGQUIT, destroy) // they are for the program
-	attributes.Setpgid = false              // one group for all, which the suite ends
+	// These are for the program, which would inherit Ignore until it has begun.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, destroy)
+	attributes.Setpgid = false // one group for all, which the suite ends
 	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), func() *exec.Cmd { return Program() }))
 }
 
