@@ -186,17 +186,14 @@ func beInetd(mode string) {
 	log.SetPrefix("inetd: ")
 	// These are for the program, which would inherit Ignore until it has begun.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, destroy)
-	attributes.Setpgid = false // one group for all, which the suite ends
+	stacks.Attributes.Setpgid = false // one group for all, which the suite ends
 	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), func() *exec.Cmd { return Program() }))
 }
 
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 
-// attributes give each program a process group, with all that it starts.
-var attributes = syscall.SysProcAttr{Setpgid: true}
-
-func endWithParent(command *exec.Cmd) { command.SysProcAttr = &attributes }
+func endWithParent(command *exec.Cmd) { command.SysProcAttr = &stacks.Attributes }
 
 // endWithoutParent lets this program end if the test that has started it has ended.
 func endWithoutParent() {

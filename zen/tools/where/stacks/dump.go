@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// attributes give the server a process group, with all that it starts.
-var attributes = syscall.SysProcAttr{Setpgid: true}
+// Attributes are for the command of a server. They give it a process group, with all that
+// it starts. Linux kills the server if the program that has started it is killed.
+var Attributes = syscall.SysProcAttr{Setpgid: true}
 
 // Dump starts server, lets three clients ask a question and fall silent, sends SIGQUIT,
 // and returns what is printed. server is the command of a server, or of an inetd for one
@@ -40,7 +41,7 @@ func Dump(ctx context.Context, step time.Duration, server *exec.Cmd) (dump strin
 	}
 	defer log.Close()
 	server.Env = append(server.Environ(), "GOTRACEBACK=single", "ZEN_LOG="+path)
-	server.Stderr, server.SysProcAttr = log, &attributes
+	server.Stderr, server.SysProcAttr = log, &Attributes
 	if err := server.Start(); err != nil {
 		return "", err
 	}
