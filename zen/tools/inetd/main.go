@@ -5,7 +5,7 @@
 //
 //	go build -o bin/ ./... && bin/inetd inetd.conf
 //
-// It is an inetd to read. It listens at the port of each line, and serves it in a
+// It is an inetd to read. It listens at the port of each line, and then serves each in a
 // goroutine. It needs no root: it starts programs from its own folder, as the user who
 // has started it. When inetd ends, programs that run go on. What nowait and wait mean is
 // in zen/tools/inetd/superserver. The line to look at is the one that calls serve.
@@ -22,7 +22,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 
 	"fopnp/chapter07/zen"
@@ -83,7 +82,7 @@ func main() {
 	}
 	self, _ := os.Executable() // if this fails, no program is found
 	folder := filepath.Dir(self)
-	var services sync.WaitGroup
+	var services []func()
 	for i, line := range strings.Split(string(text), "\n") {
 		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
 			continue
@@ -93,12 +92,15 @@ func main() {
 		if err != nil {
 			log.Fatalf("%s: %v", place, err)
 		}
-		services.Add(1)
-		go func() {
-			defer services.Done()
-			log.Printf("%s: no further clients: %v", place, serve())
-		}()
+		services = append(services, func() { log.Printf("%s: no further clients: %v", place, serve()) })
 	}
-	services.Wait()
+
+	ended := make(chan bool)
+	for _, serve := range services {
+		go func() { serve(); ended <- true }()
+	}
+	for range services {
+		<-ended
+	}
 	log.Fatalf("%s has no service that listens", file)
 }
