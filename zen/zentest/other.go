@@ -11,8 +11,8 @@ import (
 // What Unix has, and this system has not.
 
 var (
-	harmless []os.Signal
-	onUnix   []rule
+	harmless  []os.Signal
+	unixRules []rule
 )
 
 func deliver(process *os.Process, _ os.Signal)         { process.Kill() }

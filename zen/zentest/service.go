@@ -165,7 +165,7 @@ func (s *service) newCommand() (command *exec.Cmd) {
 	if s.environment != "" {
 		command.Env = append(command.Env, s.environment)
 	}
-	if s.script != "" && runtime.GOOS != "windows" {
+	if s.script != "" && hasShell {
 		command.Args = append([]string{"sh", "-c", s.script, s.log + ".pipe", command.Path}, command.Args[1:]...)
 		command.Path = "/bin/sh"
 	}
@@ -254,7 +254,7 @@ func (s *service) stop(t testing.TB) {
 		if runtime.GOOS == "windows" {
 			killed = "exit status 1"
 		}
-		// A process that has ended ignores the signal, so this tells its own end.
+		// If it has ended before, its state tells how, and not this signal.
 		deliver(s.command.Process, os.Kill)
 		if state := s.awaitEnd(t, "by the signal killed"); state != killed {
 			t.Errorf("The server has ended: %s.", state)

@@ -20,8 +20,8 @@ import (
 	"fopnp/chapter07/zen/tools/where/stacks"
 )
 
-// onUnix are the rules for which Unix is needed.
-var onUnix = []rule{{
+// unixRules are those for which Unix is needed.
+var unixRules = []rule{{
 	name:    "PermanentError",
 	promise: "If the listening socket is destroyed, the server ends at once with status 1 and says why.",
 	mend:    "retry only an error of accept that can pass.",
@@ -64,6 +64,7 @@ var onUnix = []rule{{
 		expect := func(want Result, what string, input *os.File) {
 			command := Program()
 			command.Stdin = input
+			defer input.Close() // fails if it is nil
 			if got := Run(t, command); got != want {
 				t.Errorf("With %s for standard input the program should end with %#v, and ended with %#v.", what, want, got)
 			}
@@ -184,7 +185,7 @@ func inetdStarts(s Server) bool { return s.Inetd != "" }
 func beInetd(mode string) {
 	log.SetFlags(0)
 	log.SetPrefix("inetd: ")
-	// These are for the program, which would inherit Ignore until it has begun.
+	// These are for the program. Not Ignore, which it would inherit until it has begun.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGQUIT, destroy)
 	stacks.Attributes.Setpgid = false // one group for all, which the suite ends
 	log.Fatal(superserver.Serve[mode](zen.Listen("127.0.0.1:0"), func() *exec.Cmd { return Program() }))
@@ -193,6 +194,7 @@ func beInetd(mode string) {
 // harmless are signals that do not concern a server.
 var harmless = []os.Signal{syscall.SIGURG, syscall.SIGWINCH}
 
+// endWithParent gives command a group and, on Linux, an end with this process.
 func endWithParent(command *exec.Cmd) { command.SysProcAttr = &stacks.Attributes }
 
 // endWithoutParent lets this program end if the test that has started it has ended.
@@ -237,7 +239,7 @@ func smallWindow(_, _ string, conn syscall.RawConn) error {
 // destroy makes the program shut down its sockets.
 const destroy = syscall.SIGUSR2
 
-// obeySignals makes the program obey that signal.
+// obeySignals makes the program obey destroy, and clears the mask for the modes of files.
 func obeySignals() {
 	syscall.Umask(0) // so the mode of the log is the program's own doing
 	signals := make(chan os.Signal, 1)
