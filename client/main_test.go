@@ -62,8 +62,8 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// To cause an error the client hangs up in the middle of the first question, always the
-// same.
+// With -e the client hangs up in the middle of a question, which is always the first of
+// the three.
 func TestCauseError(t *testing.T) {
 	received := make(chan string, 1)
 	for range 8 {

@@ -19,7 +19,7 @@ import (
 type greeter struct {
 	*Transport
 	received func(g *greeter, data []byte)
-	lost     chan error // what ConnectionLost got
+	lost     chan error // what ConnectionLost got; if nil, the loop stops there
 }
 
 func (g *greeter) ConnectionMade(transport *Transport) {
@@ -129,8 +129,11 @@ func TestCloseWithoutRoom(t *testing.T) {
 	dial := serve(t, func() Protocol {
 		g := &greeter{lost: lost, received: func(g *greeter, data []byte) {
 			sent := 0
-			for n := 1; n > 0; sent += n { // until there is no room
-				n, _ = g.socket.Send(make([]byte, large))
+			for full := 0; full < 2; full++ { // until there is no room, and none a little later
+				time.Sleep(10 * time.Millisecond)
+				if n, _ := g.socket.Send(make([]byte, large)); n > 0 {
+					sent, full = sent+n, -1
+				}
 			}
 			filled <- sent
 			g.Write(data)
@@ -154,7 +157,7 @@ func TestCloseWithoutRoom(t *testing.T) {
 	if err := <-lost; err != io.EOF {
 		t.Errorf("Close, and ConnectionLost(%v); want io.EOF", err)
 	}
-	runtime.GC() // the loop has the second protocol in its hands
+	runtime.GC() // the loop's variables may still hold the second protocol
 	if (<-greeters).Value() != nil {
 		t.Error("the loop keeps the first protocol")
 	}

@@ -34,12 +34,12 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{T: t, Poller: poller}
+	r, queue := &rig{T: t, Poller: poller}, poller.queue
 	log.SetOutput(&r.log)
 	t.Cleanup(func() {
 		log.SetOutput(os.Stderr)
 		poller.owner.Close()
-		syscall.Close(poller.queue)
+		syscall.Close(queue)
 	})
 	r.bell, r.bellSocket = r.dial()
 	return r
@@ -214,7 +214,7 @@ func TestCrowd(t *testing.T) {
 	r := newRig(t)
 	conn, socket := r.dial()
 	const others = len(events{}) - 1
-	for range others - 1 { // copies of one, for a process may have few descriptors
+	for range others - 1 { // copies of one: clients would need twice as many descriptors
 		fd, err := syscall.Dup(int(socket))
 		if err != nil {
 			t.Fatal(err)
@@ -364,7 +364,7 @@ func TestLinger(t *testing.T) {
 	former, socket := r.dial()
 	r.Modify(socket, 0)
 	r.HangUp(socket)
-	r.lingering[socket] = r.setTimer(socket, time.Hour)
+	r.lingering[socket] = r.setTimer(socket, time.Hour) // so only the end of its client closes it
 	conn := r.successor(socket, func() {
 		go func() {
 			former.Write(make([]byte, 32<<20)) // more than the buffers take

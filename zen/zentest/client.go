@@ -41,8 +41,8 @@ func (s *service) connectWith(t testing.TB, dialer net.Dialer) *client {
 	return c
 }
 
-// connectMany returns so many clients that have asked a question, if the server serves so
-// many at once.
+// connectMany returns n clients, or as many as the server serves at once. Each has asked a
+// question and has the answer.
 func (s *service) connectMany(t testing.TB, n int) (clients []*client) {
 	t.Helper()
 	n = s.some(n)
@@ -66,13 +66,12 @@ func (s *service) tryToConnect(t testing.TB, dialer net.Dialer) (*client, error)
 	return &client{TCPConn: conn.(*net.TCPConn), t: t, service: s, name: "A client"}, nil
 }
 
-// Read waits for as long as a client waits.
+// Read fails after the patience of the suite. So does Write.
 func (c *client) Read(data []byte) (int, error) {
 	c.SetReadDeadline(time.Now().Add(c.service.patience()))
 	return c.TCPConn.Read(data)
 }
 
-// Write waits for as long as a client waits.
 func (c *client) Write(data []byte) (int, error) {
 	c.SetWriteDeadline(time.Now().Add(c.service.patience()))
 	return c.TCPConn.Write(data)
@@ -98,8 +97,8 @@ func (c *client) fatalf(format string, args ...any) {
 	c.t.Fatal(c.story(fmt.Sprintf(format, args...)))
 }
 
-// send sends data. The server may have hung up: then it returns an error, and what the
-// client reads next tells.
+// send sends data. If the server has hung up, send returns an error, and what the client
+// reads next tells more.
 func (c *client) send(data string) error {
 	c.did("sent %s", quote(data))
 	_, err := io.WriteString(c, data)

@@ -102,7 +102,7 @@ var conversationRules = []rule{{
 	},
 }, {
 	name:    "OwnAnswers",
-	promise: "Each client gets its own answers, whoever has just left and whichever listener accepts it.",
+	promise: "Each client gets its own answers, whoever has just left.",
 	mend:    "two connections must not share a buffer for answers that are not sent yet. What is kept for a connection must go when it is closed: the system gives the same descriptor to the next one.",
 	check: func(t *testing.T, server Server) {
 		s := start(t, server)
@@ -160,7 +160,7 @@ var odd = []string{
 
 const whole = 1 << 20 // a piece that is longer than any stream of the rules
 
-// exchange sends stream, so many bytes at a time, closes its side, and compares everything
+// exchange sends stream in pieces of piece bytes, closes its side, and compares everything
 // that comes back with the model.
 func (s *service) exchange(t testing.TB, stream string, piece int) {
 	t.Helper()

@@ -69,7 +69,7 @@ func (s *service) restsWithin(limit time.Duration) bool {
 		time.Sleep(min(limit, time.Second/2))
 		return true
 	}
-	processes := s.processes() // not at each look: this machine may have thousands
+	processes := s.processes() // not at each look: a machine may run thousands of others
 	before, looked, still := look(processes), time.Now(), 0
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
@@ -93,7 +93,7 @@ func (s *service) mustRest(t testing.TB, when string) {
 	before := look(s.processes()).used
 	if !s.rests() && !s.ended.Load() {
 		used := (look(s.processes()).used - before).Round(time.Millisecond)
-		t.Fatalf("The server has nothing to do (%s), and has not rested for %v. It used %v of processor time meanwhile: it spins.", when, s.patience(), used)
+		t.Fatalf("The server has nothing to do (%s), and has not rested for %v. It used %v of processor time meanwhile: it spins (if that is little, the machine is busy: -patience %v).", when, s.patience(), used, 6*s.patience())
 	}
 }
 

@@ -20,7 +20,7 @@ var programRules = []rule{{
 	applies: listens,
 	check: func(t *testing.T, server Server) {
 		for _, last := range []os.Signal{os.Kill, syscall.SIGTERM} { // Windows kills it twice
-			server.address = freeAddress(t) // no client gets it when it is free
+			server.address = freeAddress(t) // the system gives its port to no client
 			s := start(t, server)
 			c := s.connect(t)
 			c.name = "While SIGURG and SIGWINCH reach the server, a client"
@@ -116,10 +116,11 @@ var programRules = []rule{{
 // What the system says of a broken connection differs.
 const broken = `(read|write|wsarecv|wsasend): (connection reset by peer|broken pipe|.*forcibly closed.*|.*aborted.*)`
 
-// expectInReadme fails if README.md, which has this program, does not show what happens
-// returns with a tick of more than a second, and has returned twice before. With shorter
-// ticks a busy machine may be late each time in the same way. The pattern is a format for
-// the program's name and that text.
+// expectInReadme calls happens with longer and longer ticks, until README.md shows the text
+// that happens returns. It fails if that is the same wrong text three times, the last time
+// with a tick of more than a second: with shorter ones a busy machine may be late each time
+// in the same way. A program without a link in README.md passes. The pattern is a format for
+// the program's name and the text.
 func expectInReadme(t *testing.T, server Server, pattern string, happens func(step time.Duration) string) {
 	t.Helper()
 	readme, err := os.ReadFile("../README.md")

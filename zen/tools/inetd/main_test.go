@@ -95,7 +95,7 @@ func TestInetd(t *testing.T) {
 	if err := inetd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer inetd.Process.Kill()
+	defer syscall.Kill(-inetd.Process.Pid, syscall.SIGKILL) // with all that it has started
 	var address string
 	fmt.Fscanf(output, "Listening at %s for echo\n", &address)
 	began := time.Now()
@@ -119,7 +119,7 @@ func TestInetd(t *testing.T) {
 	}
 }
 
-// Under nowait a client whose program cannot be started is served when it can. Programs
+// Under nowait a client is served even if its program cannot be started at first. Programs
 // take no thread each. When the listener is closed, Serve returns.
 func TestNowait(t *testing.T) {
 	t.Parallel()

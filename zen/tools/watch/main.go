@@ -23,17 +23,18 @@ import (
 // draw prints p in each tick in a terminal, and once when it is complete. It returns the
 // first error. It changes no mode of the terminal, so it may be stopped or killed.
 func draw(p *picture.Picture) error {
-	rows, columns := terminalSize()
+	_, columns := terminalSize()
+	terminal := columns > 0
 	up, last := "", time.Now()
 	for range p.Ticks {
-		if columns == 0 {
-			continue // no terminal
+		if !terminal {
+			continue
 		}
 		if time.Since(last) > zen.ThinkingTime+time.Second { // it was stopped: other text may be above the cursor
 			up = ""
 		}
 		last = time.Now()
-		rows, columns = terminalSize()
+		rows, columns := terminalSize()
 		lines := strings.Split(p.String(), "\n")
 		if columns == 0 || len(lines) >= rows { // up would not reach the first line
 			continue

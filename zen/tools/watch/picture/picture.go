@@ -32,7 +32,7 @@ type Picture struct {
 	width   int        // of the labels
 	mu      sync.Mutex // for the rows, and Err
 	looked  *sync.Cond // each row has another symbol, or is complete
-	Err     error      // the first one, when each row is complete
+	Err     error      // the first one; read it after Ticks
 }
 
 // A client has a row in the picture.
@@ -144,7 +144,7 @@ func (c *client) answered() {
 	}
 }
 
-// wait waits for so many ticks, or until c's row is complete, and then until the next tick
+// wait waits for some ticks, or until c's row is complete, and then until the next tick
 // begins: symbols are added in the middle of a tick.
 func (c *client) wait(ticks int) {
 	c.mu.Lock()

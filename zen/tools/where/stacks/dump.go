@@ -25,7 +25,7 @@ var Attributes = syscall.SysProcAttr{Setpgid: true}
 // service; then SIGQUIT is for the programs that it has started.
 //
 // The server may serve one client at a time, so the second and third client wait for an
-// answer for ten steps at most. Two more steps are enough for the server to wait again.
+// answer for ten steps at most. Dump waits two more steps, until the server waits again.
 // When ctx is done, Dump ends the server and returns.
 func Dump(ctx context.Context, step time.Duration, server *exec.Cmd) (dump string, err error) {
 	defer func() { err = cmp.Or(context.Cause(ctx), err) }()
