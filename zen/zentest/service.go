@@ -183,10 +183,13 @@ func freeAddress(t testing.TB) string {
 			continue
 		}
 		t.Cleanup(func() { lock.Close() })
-		if listener, err := net.Listen("tcp", address); err == nil {
-			listener.Close()
+		// To listen and close would not free it at once: a program that starts meanwhile
+		// has a copy of the listener for a moment.
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
 			return address
 		}
+		conn.Close()
 	}
 }
 
