@@ -34,7 +34,6 @@ var faults = []fault{
 		program{Server: Server{AtOnce: 4}, accepted: atMost(1)}},
 	{"AtOnce", "serves 128 clients", `Client number 129 of `, program{accepted: atMost(128)}},
 	{"AtOnce", "does not start", `Listening at .*, and the server has ended(.*\n)*.*No such module`, program{begin: func() { log.Fatal("No such module") }}},
-
 	{"Answers", "loses answers at a half-close", `closed its side\.\n.*expected "Complex\." and got ""`, program{
 		send: func(conn *net.TCPConn, answers []byte) (int, error) {
 			answers = bytes.Clone(answers)

@@ -39,10 +39,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-var (
-	self, _      = os.Executable()
-	folder, name = filepath.Split(self)
-)
+var self, _ = os.Executable()
+var folder, name = filepath.Split(self)
 
 // expectEcho connects to address, and fails if the client does not get back what it sends.
 func expectEcho(t *testing.T, address string) (client net.Conn) {
