@@ -101,7 +101,7 @@ var tooLong = strings.Repeat("x", zen.MaxQuestion+1)
 // for which a server lingers, as on a busy machine: then problem proves nothing. But if it
 // took as long as a client waits, that is the server's fault.
 func (s *service) readLate(t testing.TB) (problem string, late bool) {
-	const asked = 2000 // their answers are 48 KB, which fit into the buffers of all but the smallest systems
+	const asked = 2000 // 48 KB of answers fit into the buffers of all but the smallest systems
 	began := time.Now()
 	c := s.connect(t)
 	defer c.Close()

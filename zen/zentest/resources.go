@@ -43,7 +43,8 @@ var resourceRules = []rule{{
 		what := fmt.Sprintf("%d clients came and left in %d ways", 10*len(ways), len(ways))
 		// Processes are first: one that is left has threads and descriptors too.
 		s.settles(t, what, clients, 4, 5, "processes", "threads", "descriptors")
-		for n := 0; hasShell && !hasProc() && n < few/5; n++ { // a server that leaks 5 descriptors each time runs out of them
+		// Without /proc a server that leaks 5 descriptors each time must run out of them.
+		for n := 0; hasShell && !hasProc() && n < few/5; n++ {
 			clients()
 		}
 		if server.ours() && strings.Contains(s.printed(), "Accept error") {

@@ -164,7 +164,7 @@ var unixRules = []rule{{
 		s := start(t, server)
 		c := s.connect(t)
 		c.ask()
-		time.Sleep(time.Second) // no part of the 8
+		time.Sleep(time.Second) // the 8 seconds begin when it leaves
 		left := time.Now()
 		c.Close()
 		s.await(t, `^Waited 8 seconds with no further connections; shutting down$`)

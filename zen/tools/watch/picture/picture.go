@@ -144,8 +144,8 @@ func (c *client) answered() {
 	}
 }
 
-// wait waits for some ticks, or until c's row is complete, and then until the next tick
-// begins: symbols are added in the middle of a tick.
+// wait waits until c's row is longer by ticks symbols, or complete, and then until the next
+// tick begins: symbols are added in the middle of a tick.
 func (c *client) wait(ticks int) {
 	c.mu.Lock()
 	for until := len(c.row) + ticks; len(c.row) < until && !c.complete(); {
